@@ -1,0 +1,24 @@
+import { defineConfig } from "vitest/config";
+
+// `unit`: everything beside what it tests, and the contract and end-to-end tests over loopback sockets.
+// `rgw`: needs Ceph's RADOS Gateway; where it is not installed its suite says so and skips (never in CI).
+const shared = { testTimeout: 30_000, hookTimeout: 60_000 };
+export default defineConfig({
+  test: {
+    maxWorkers: 2,
+    projects: [
+      {
+        test: {
+          ...shared,
+          name: "unit",
+          include: ["{lib,services,daemon,deploy}/**/*.test.ts"],
+          exclude: ["**/node_modules/**"],
+        },
+      },
+      {
+        test: { ...shared, name: "e2e", include: ["e2e/**/*.test.ts"], exclude: ["**/node_modules/**", "e2e/rgw/**"] },
+      },
+      { test: { ...shared, name: "rgw", include: ["e2e/rgw/**/*.test.ts"], exclude: ["**/node_modules/**"] } },
+    ],
+  },
+});
