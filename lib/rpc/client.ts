@@ -1,0 +1,20 @@
+import type { Interceptor, Transport } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-node";
+
+/** How a client calls a server. */
+export interface TransportOptions {
+  /** Run in this order around every call. */
+  interceptors?: readonly Interceptor[];
+  /** The deadline of a call that sets none of its own, in milliseconds. Default 30 s. */
+  timeoutMs?: number;
+}
+
+/** A Connect transport to the server at `baseUrl` (binary protobuf over HTTP/1.1, connections kept alive). */
+export function connectTransport(baseUrl: string, options: TransportOptions = {}): Transport {
+  return createConnectTransport({
+    baseUrl,
+    httpVersion: "1.1",
+    interceptors: [...(options.interceptors ?? [])],
+    defaultTimeoutMs: options.timeoutMs ?? 30_000,
+  });
+}
