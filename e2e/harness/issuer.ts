@@ -41,7 +41,7 @@ export async function startIssuer(o: { clock: Clock }): Promise<TestIssuer> {
     const document =
       request.url === "/.well-known/openid-configuration"
         ? issuer.discovery
-        : request.url === "/jwks"
+        : request.url === "/.well-known/jwks.json"
           ? { keys: issuer.keys }
           : undefined;
     response.writeHead(answer?.status ?? (document === undefined ? 404 : 200), { "content-type": "application/json" });
@@ -56,7 +56,7 @@ export async function startIssuer(o: { clock: Clock }): Promise<TestIssuer> {
     answer: undefined,
     discovery: {
       issuer: url,
-      jwks_uri: `${url}/jwks`,
+      jwks_uri: `${url}/.well-known/jwks.json`,
       response_types_supported: ["id_token"],
       subject_types_supported: ["public"],
       id_token_signing_alg_values_supported: ["ES256"],

@@ -1,0 +1,63 @@
+import { existsSync } from "node:fs";
+
+import { type Browser, chromium } from "playwright-core";
+
+import { BUTTONS, type Confirmer, type Visit } from "./confirmer.ts";
+
+const CANDIDATES = [
+  "/usr/bin/chromium",
+  "/usr/bin/chromium-browser",
+  "/usr/bin/google-chrome-stable",
+  "/usr/bin/google-chrome",
+];
+/** Nothing that would call home; and no sandbox, which root in a container cannot have. The pages are our own. */
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** The path of a Chromium that is installed on this machine, if there is one. */
+export function findChromium(): string | undefined {
+  return CANDIDATES.find((path) => existsSync(path));
+}
+
+/** Starts a real browser. Every visit has a fresh profile, as a person who was never here before. */
+export async function openChromium(executablePath: string): Promise<Confirmer & { browser: Browser }> {
+  // The process that starts the browser ends it, on signals too.
+  const browser = await chromium.launch({
+    executablePath,
+    args: FLAGS,
+    handleSIGINT: false,
+    handleSIGTERM: false,
+    handleSIGHUP: false,
+  });
+  return {
+    browser,
+    name: `Chromium ${browser.version()}`,
+    confirm: (link) => visit(browser, link, BUTTONS.confirm),
+    refuse: (link) => visit(browser, link, BUTTONS.refuse),
+    close: () => browser.close(),
+  };
+}
+
+async function visit(browser: Browser, link: string, buttonName: string): Promise<Visit> {
+  const context = await browser.newContext();
+  try {
+    const page = await context.newPage();
+    await page.goto(link);
+    const button = page.getByRole("button", { name: buttonName });
+    await button.waitFor();
+    const review = await page.locator("body").innerText();
+    const before = page.url();
+    await button.click();
+    await page.waitForURL((url) => url.href !== before);
+    return { review, outcome: await page.locator("body").innerText() };
+  } finally {
+    await context.close();
+  }
+}

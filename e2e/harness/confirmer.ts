@@ -1,0 +1,20 @@
+/** A person at a browser: opens the link from a sign-in mail and presses a button on the page behind it. */
+export interface Confirmer {
+  /** What kind of browser it is, for people. */
+  readonly name: string;
+  /** Presses "Yes, sign in". Throws when the pages are not as a person would need them. */
+  confirm(link: string): Promise<Visit>;
+  /** Presses "No, this was not me". */
+  refuse(link: string): Promise<Visit>;
+  close(): Promise<void>;
+}
+
+/** What the person read. */
+export interface Visit {
+  /** The text of the page that shows what is being signed in. */
+  review: string;
+  /** The text of the page after the press. */
+  outcome: string;
+}
+
+export const BUTTONS = { confirm: "Yes, sign in", refuse: "No, this was not me" } as const;
