@@ -31,7 +31,7 @@ export function parseEvmAddress(text: string): EvmAddress {
 export function checksumAddress(address: EvmAddress): string {
   const digits = address.slice(2);
   const hash = bytesToHex(keccak_256(utf8ToBytes(digits)));
-  return "0x" + [...digits].map((c, i) => (parseInt(hash.charAt(i), 16) >= 8 ? c.toUpperCase() : c)).join("");
+  return "0x" + Array.from(digits, (c, i) => (parseInt(hash.charAt(i), 16) >= 8 ? c.toUpperCase() : c)).join("");
 }
 
 /** The address of a secp256k1 secret key of 32 bytes; throws on one that is 0 or not below the curve's order. */

@@ -29,7 +29,10 @@ export function recoverEip191(message: Uint8Array, signature: string): EvmAddres
   if (v !== 27 && v !== 28) throw invalid("must end in 1b or 1c (v of 27 or 28)");
   let publicKey: Uint8Array;
   try {
-    const parsed = secp256k1.Signature.fromBytes(concatBytes(Uint8Array.of(v - 27), bytes.subarray(0, 64)), "recovered");
+    const parsed = secp256k1.Signature.fromBytes(
+      concatBytes(Uint8Array.of(v - 27), bytes.subarray(0, 64)),
+      "recovered",
+    );
     if (parsed.hasHighS()) throw invalid("has a high s; use the other, canonical form");
     publicKey = parsed.recoverPublicKey(eip191Digest(message)).toBytes(false);
   } catch (error) {
