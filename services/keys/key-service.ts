@@ -1,0 +1,69 @@
+import type { ServiceImpl } from "@connectrpc/connect";
+
+import type { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
+import { parseOmniAccount } from "@agentkeys/lib/account";
+import { ErrorReason, Failure } from "@agentkeys/lib/failure";
+import { requestInfo } from "@agentkeys/lib/rpc";
+import { currentSession } from "@agentkeys/lib/session";
+
+import { authorize } from "./authorization.ts";
+import { KEY_VERSION } from "./derivation.ts";
+import type { SignLog, SignRecord } from "./sign-log.ts";
+import type { SigningEngine } from "./signing-engine.ts";
+
+/** What the RPCs are made of. `engine` is absent while the service has no master secret: then it answers 503. */
+export interface KeyServiceParts {
+  engine: SigningEngine | undefined;
+  signLog: SignLog;
+}
+
+/** The RPCs: wire in, domain call, wire out. GetAttestation is left out: a development backend has nothing to attest. */
+export function createKeyService({
+  engine,
+  signLog,
+}: KeyServiceParts): Pick<ServiceImpl<typeof KeyService>, "deriveAddress" | "signMessage"> {
+  return {
+    deriveAddress: (request, context) => {
+      const omniAccount = parseOmniAccount(request.omniAccount);
+      authorize(context.values.get(currentSession), omniAccount);
+      return enabled(engine).walletOf(omniAccount);
+    },
+
+    signMessage: (request, context) => {
+      const omniAccount = parseOmniAccount(request.omniAccount);
+      const message = Buffer.from(request.messageHex.replace(/^0x/, ""), "hex");
+      const session = context.values.get(currentSession);
+      const record = (caller: string, outcome: string): SignRecord => ({
+        omniAccount,
+        message,
+        keyVersion: KEY_VERSION,
+        caller,
+        outcome,
+        requestId: context.values.get(requestInfo).requestId,
+      });
+      try {
+        const caller = authorize(session, omniAccount);
+        const { wallet, signature } = enabled(engine).sign(omniAccount, message);
+        // The record comes first: a signature that nobody wrote down must not leave.
+        signLog.append(record(caller, "signed"));
+        return { signature, ...wallet };
+      } catch (error) {
+        if (error instanceof Failure && error.reason !== ErrorReason.SIGN_LOG_UNAVAILABLE) {
+          signLog.append(record(session?.id ?? "loopback", ErrorReason[error.reason]));
+        }
+        throw error;
+      }
+    },
+  };
+}
+
+function enabled(engine: SigningEngine | undefined): SigningEngine {
+  if (engine === undefined) {
+    throw new Failure(
+      ErrorReason.SIGNER_DISABLED,
+      "the key service has no master secret; its operator has to set DEV_KEY_SERVICE_MASTER_SECRET",
+      { retryAfterMs: 30_000 },
+    );
+  }
+  return engine;
+}

@@ -1,0 +1,87 @@
+import { createClient } from "@connectrpc/connect";
+
+import { LoginService } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
+import { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
+import { type Clock, systemClock } from "@agentkeys/lib/clock";
+import { createLog, type Logger } from "@agentkeys/lib/log";
+import { connectTransport, Readiness, type RunningServer, serve } from "@agentkeys/lib/rpc";
+import { ownOrigins } from "@agentkeys/lib/rpc/own-origins";
+import {
+  authenticate,
+  createDpopVerifier,
+  createRevocationCache,
+  createSessionVerifier,
+  remoteSessionKeys,
+} from "@agentkeys/lib/session";
+
+import { createDevBackend, DEV_WARNING } from "./backends/dev.ts";
+import { createKeyService } from "./key-service.ts";
+import type { KeyServiceSettings } from "./settings.ts";
+import { createSignLog, type SignLog } from "./sign-log.ts";
+
+/** What tests replace. */
+export interface KeyServiceDependencies {
+  log?: Logger;
+  clock?: Clock;
+  signLog?: SignLog;
+}
+
+/** Puts the parts together and starts to listen. `close` drains, then zeroes the master secret. */
+export async function startKeyService(
+  settings: KeyServiceSettings,
+  {
+    log = createLog("keys", { level: settings.logLevel }),
+    clock = systemClock,
+    signLog = createSignLog({ clock, ...(settings.signLog !== undefined && { path: settings.signLog }) }),
+  }: KeyServiceDependencies = {},
+): Promise<RunningServer> {
+  log.warn(DEV_WARNING);
+  const engine = settings.masterSecret === undefined ? undefined : createDevBackend(settings.masterSecret);
+  const readiness = new Readiness();
+  readiness.set("master_secret", () =>
+    engine === undefined ? Promise.reject(new Error("DEV_KEY_SERVICE_MASTER_SECRET is not set")) : Promise.resolve(),
+  );
+
+  let origins: readonly string[] = [];
+  const { broker } = settings;
+  let admission = authenticate({ accountOwner: "loopback" });
+  if (broker === undefined) {
+    log.warn("no AGENTKEYS_KEYS_BROKER_URL: any program on this machine can have any account's wallet sign");
+  } else {
+    const login = createClient(LoginService, connectTransport(broker.url, { timeoutMs: 5_000 }));
+    const fetchRevoked = async (): Promise<string[]> => (await login.listRevokedSessions({})).sessionIds;
+    readiness.set("broker", async () => void (await fetchRevoked()));
+    admission = authenticate({
+      accountOwner: "session",
+      verifier: createSessionVerifier({
+        issuer: broker.issuer,
+        keys: remoteSessionKeys(`${broker.url}/.well-known/agentkeys-session-jwks.json`),
+        isRevoked: createRevocationCache({ fetchRevoked, clock }),
+        clock,
+      }),
+      dpop: createDpopVerifier({ origins: () => origins, clock }),
+    });
+  }
+
+  const server = await serve({
+    service: "keys",
+    listen: settings.listen,
+    services: [KeyService],
+    routes: (router) => router.service(KeyService, createKeyService({ engine, signLog })),
+    interceptors: [admission],
+    readiness,
+    log,
+    clock,
+    ...(settings.tls && { tls: settings.tls }),
+  });
+  origins = ownOrigins(server, settings.publicUrl);
+
+  return {
+    ...server,
+    close: async () => {
+      await server.close();
+      engine?.destroy();
+      signLog.close();
+    },
+  };
+}
