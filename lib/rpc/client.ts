@@ -9,6 +9,9 @@ export interface TransportOptions {
   timeoutMs?: number;
 }
 
+/** No answer of ours is anywhere near as large; what a hostile server sends is not to fill the memory. */
+const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
+
 /** A Connect transport to the server at `baseUrl` (binary protobuf over HTTP/1.1, connections kept alive). */
 export function connectTransport(baseUrl: string, options: TransportOptions = {}): Transport {
   return createConnectTransport({
@@ -16,5 +19,6 @@ export function connectTransport(baseUrl: string, options: TransportOptions = {}
     httpVersion: "1.1",
     interceptors: [...(options.interceptors ?? [])],
     defaultTimeoutMs: options.timeoutMs ?? 30_000,
+    readMaxBytes: MAX_ANSWER_BYTES,
   });
 }

@@ -1,27 +1,28 @@
+import { Health } from "@agentkeys/gen/grpc/health/v1/health_pb";
+import { ServerReflection } from "@agentkeys/gen/grpc/reflection/v1/reflection_pb";
 import type { DescService } from "@bufbuild/protobuf";
 import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
 
-import type { Clock } from "../clock.ts";
+import { type Clock, systemClock } from "../clock.ts";
 import type { Logger } from "../log.ts";
-import type { RandomBytes } from "../random.ts";
+import { type RandomBytes, systemRandom } from "../random.ts";
+import { logWhenDone } from "./access-log.ts";
+import { newCallRecord } from "./call-record.ts";
+import { dispatch } from "./dispatch.ts";
+import type { NodeRequest, NodeResponse } from "./exchange.ts";
+import { guardCalls } from "./guard.ts";
+import { createHandlers } from "./handlers.ts";
+import { reportHealth } from "./health.ts";
+import { defaultLimits, type Limits } from "./limits.ts";
+import { createPages, type Pages } from "./pages.ts";
+import { openPort } from "./port.ts";
+import { createProbes } from "./probes.ts";
 import type { Readiness } from "./readiness.ts";
-import type { RequestInfo } from "./request-info.ts";
-
-/** How much and how long a caller may take; all times in milliseconds. */
-export interface Limits {
-  /** The largest request body, and the largest message in it after decompression. Default 1 MiB. */
-  bodyBytes: number;
-  /** From the first byte of an HTTP/1.1 request to the end of its headers. Default 10 s. */
-  headersTimeoutMs: number;
-  /** From the first byte of an HTTP/1.1 request to its last. Default 30 s. */
-  requestTimeoutMs: number;
-  /** The longest that a call may run; a client's own timeout may be shorter. Default 60 s. */
-  maxTimeoutMs: number;
-  /** How long `close` waits for calls in flight before it cuts them. Default 10 s. */
-  drainMs: number;
-  /** From the connection to the bytes that tell which protocol it speaks. Default 10 s. */
-  firstByteTimeoutMs: number;
-}
+import { reflect } from "./reflection.ts";
+import { readRequestInfo } from "./request-info.ts";
+import { sourceAddressBehind } from "./source-address.ts";
+import { createRoutes } from "./transcoding.ts";
+import { validateRequests } from "./validation.ts";
 
 /** The parts that a server is made of. */
 export interface ServeOptions {
@@ -30,18 +31,18 @@ export interface ServeOptions {
   /** Port 0 takes a free one; `RunningServer` says which. */
   listen: { host: string; port: number };
   /** PEM. When given, the port speaks TLS only (1.2 or newer; HTTP/1.1 and HTTP/2 by ALPN) and refuses cleartext. */
-  tls?: { cert: Buffer; key: Buffer };
+  tls?: { cert: Buffer; key: Buffer } | undefined;
   /** The services that reflection describes, health reports on, and whose `google.api.http` routes are served. */
   services: readonly DescService[];
-  /** Registers the handlers of `services`. What is declared there and not implemented answers `unimplemented` NOT_SERVED. */
+  /** Registers the handlers of `services`. An RPC that is declared and not implemented answers `unimplemented` NOT_SERVED. */
   routes: (router: ConnectRouter) => void;
-  /** Run after validation, in this order: authentication comes here. */
+  /** Run after validation, in this order: authentication comes here. Not run for reflection and health. */
   interceptors?: readonly Interceptor[];
   /** What /readyz and grpc.health.v1 report. */
   readiness: Readiness;
-  /** Answers everything that is neither an RPC, nor a route, nor /livez or /readyz. */
-  pages?: (request: Request, info: RequestInfo) => Response | Promise<Response>;
-  /** CIDRs of proxies whose X-Forwarded-For is believed. */
+  /** Answers everything that is neither an RPC, nor a route, nor /livez or /readyz. HEAD arrives as GET. */
+  pages?: Pages | undefined;
+  /** CIDRs or addresses of proxies whose X-Forwarded-For is believed. */
   trustedProxies?: readonly string[];
   log: Logger;
   clock?: Clock;
@@ -55,11 +56,63 @@ export interface RunningServer {
   url: string;
   host: string;
   port: number;
-  /** Finishes what is in flight, answers new calls `unavailable` SHUTTING_DOWN, cuts what is left after `drainMs`. */
+  /**
+   * Finishes what is in flight, answers new calls `unavailable` SHUTTING_DOWN meanwhile, cuts what is left after `drainMs`.
+   * Resolves when the port is free; a second call waits for the first.
+   */
   close(): Promise<void>;
 }
 
-/** Starts a server; resolves when it listens, after logging `{"msg":"listening","url":…}`. */
-export function serve(options: ServeOptions): Promise<RunningServer> {
-  throw new Error(`not yet: ${options.service}`);
+/** How often a watcher of grpc.health.v1 makes the server look at its dependencies. */
+const WATCH_EVERY_MS = 1000;
+
+/** Starts a server; resolves when it listens, after logging `{"msg":"listening","url":…}`. Rejects when the port cannot be had. */
+export async function serve(options: ServeOptions): Promise<RunningServer> {
+  const { services, readiness, log, clock = systemClock, random = systemRandom } = options;
+  const limits = { ...defaultLimits, ...options.limits };
+  const stop = new AbortController();
+  const probes = createProbes(readiness, stop.signal, log);
+  const described = [...services, Health, ServerReflection];
+  const common = [guardCalls(log), validateRequests()];
+  const { rpc, rest } = createHandlers({
+    services,
+    routes: options.routes,
+    own: (router) => {
+      reflect(described)(router);
+      reportHealth({ services, look: () => probes.look(), watchEveryMs: WATCH_EVERY_MS })(router);
+    },
+    interceptors: [...common, ...(options.interceptors ?? [])],
+    ownInterceptors: common,
+  });
+  const routes = createRoutes(services, rest, limits);
+  const pages = createPages({ pages: options.pages, isApiPath: (path) => routes.hasPrefixOf(path), limits, log });
+  const destinations = { rpc, routes, probes, pages, limits, stopping: stop.signal, log };
+  const sourceAddress = sourceAddressBehind(options.trustedProxies ?? []);
+
+  const onRequest = (request: NodeRequest, response: NodeResponse): void => {
+    const { info, query } = readRequestInfo(request, { sourceAddress, random });
+    const exchange = { request, response, info, query, record: newCallRecord() };
+    logWhenDone(exchange, log, clock);
+    response.setHeader("x-request-id", info.requestId);
+    void dispatch(exchange, destinations);
+  };
+  const opened = await openPort({ listen: options.listen, tls: options.tls, limits, onRequest });
+  const { host, port } = opened;
+  const url = `${options.tls === undefined ? "http" : "https"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  log.info({ url }, "listening");
+
+  let closing: Promise<void> | undefined;
+  return {
+    url,
+    host,
+    port,
+    close: () => {
+      if (closing === undefined) {
+        log.info("stopping");
+        stop.abort();
+        closing = opened.drain(limits.drainMs).then(() => log.info("stopped"));
+      }
+      return closing;
+    },
+  };
 }
