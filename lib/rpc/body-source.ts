@@ -1,7 +1,8 @@
 import type { Readable } from "node:stream";
 
 import { ErrorReason } from "../failure.ts";
-import { closeAfter, type Exchange } from "./exchange.ts";
+import type { Exchange } from "./exchange.ts";
+import { closeAfter } from "./node-http.ts";
 import { refusal } from "./wire-error.ts";
 
 /**

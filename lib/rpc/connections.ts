@@ -1,7 +1,7 @@
 import type { ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 
-import { closeAfter, isHttp1, type NodeRequest, type NodeResponse } from "./exchange.ts";
+import { closeAfter, isHttp1, type NodeRequest, type NodeResponse } from "./node-http.ts";
 
 /**
  * Every connection of a server and what is in flight on it, so that a stop can let that finish, see the connections off

@@ -4,7 +4,8 @@ import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/conn
 import { ErrorReason, Failure } from "../failure.ts";
 import type { Logger } from "../log.ts";
 import { callRecord, recordError } from "./call-record.ts";
-import type { Exchange, NodeResponse } from "./exchange.ts";
+import type { Exchange } from "./exchange.ts";
+import type { NodeResponse } from "./node-http.ts";
 import { stopping } from "./guard.ts";
 import { answerError } from "./json-answer.ts";
 import { loggableError } from "./loggable-error.ts";

@@ -3,7 +3,8 @@ import { codeToHttpStatus, errorToJson } from "@connectrpc/connect/protocol-conn
 
 import { ErrorReason } from "../failure.ts";
 import { recordError } from "./call-record.ts";
-import type { Exchange, NodeResponse } from "./exchange.ts";
+import type { Exchange } from "./exchange.ts";
+import type { NodeResponse } from "./node-http.ts";
 import { refusal } from "./wire-error.ts";
 
 /** Ends a response with a JSON body. Node leaves the body out where the request was a HEAD. */

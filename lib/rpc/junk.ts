@@ -1,7 +1,7 @@
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 
-import type { NodeResponse } from "./exchange.ts";
+import type { NodeResponse } from "./node-http.ts";
 
 /** What Node's HTTP/1.1 parser calls the ways in which a request can be unreadable. */
 const answers: Record<string, { status: number; code: string; message: string }> = {

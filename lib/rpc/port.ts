@@ -14,7 +14,7 @@ import { type AddressInfo, createServer as createTcpServer, type Server, Socket 
 import { createServer as createTlsServer } from "node:tls";
 
 import { Connections } from "./connections.ts";
-import type { NodeRequest, NodeResponse } from "./exchange.ts";
+import type { NodeRequest, NodeResponse } from "./node-http.ts";
 import { answerBadRequest } from "./junk.ts";
 import type { Limits } from "./limits.ts";
 import { sniff } from "./sniff.ts";

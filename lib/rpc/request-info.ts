@@ -1,7 +1,7 @@
 import { createContextKey } from "@connectrpc/connect";
 
 import { randomId, type RandomBytes } from "../random.ts";
-import { header, type NodeRequest } from "./exchange.ts";
+import { header, type NodeRequest } from "./node-http.ts";
 import type { SourceAddress } from "./source-address.ts";
 
 /** What is known of the HTTP request that carries a call, whatever its protocol. */

@@ -3,7 +3,8 @@ import type { UniversalHandler } from "@connectrpc/connect/protocol";
 
 import { ErrorReason } from "../failure.ts";
 import { bodySource } from "./body-source.ts";
-import { type Exchange, isHttp1, webHeaders } from "./exchange.ts";
+import type { Exchange } from "./exchange.ts";
+import { isHttp1, webHeaders } from "./node-http.ts";
 import type { Invocation } from "./invoke.ts";
 import { HttpRefusal, methodNotAllowed } from "./json-answer.ts";
 import type { Limits } from "./limits.ts";

@@ -9,7 +9,7 @@ import { type RandomBytes, systemRandom } from "../random.ts";
 import { logWhenDone } from "./access-log.ts";
 import { newCallRecord } from "./call-record.ts";
 import { dispatch } from "./dispatch.ts";
-import type { NodeRequest, NodeResponse } from "./exchange.ts";
+import type { NodeRequest, NodeResponse } from "./node-http.ts";
 import { guardCalls } from "./guard.ts";
 import { createHandlers } from "./handlers.ts";
 import { reportHealth } from "./health.ts";
