@@ -50,7 +50,9 @@ export async function startKeyService(
   } else {
     const login = createClient(LoginService, connectTransport(broker.url, { timeoutMs: 5_000 }));
     const fetchRevoked = async (): Promise<string[]> => (await login.listRevokedSessions({})).sessionIds;
-    readiness.set("broker", async () => void (await fetchRevoked()));
+    readiness.set("broker", async () => {
+      await fetchRevoked();
+    });
     admission = authenticate({
       accountOwner: "session",
       verifier: createSessionVerifier({

@@ -1,0 +1,49 @@
+import type { OmniAccount } from "@agentkeys/lib/account";
+
+/** What can happen in an account's name. */
+export type AuditAction =
+  | "login.started"
+  | "login.confirmed"
+  | "login.refused"
+  | "login.collected"
+  | "session.renewed"
+  | "session.revoked"
+  | "wallet.claimed"
+  | "challenge.started"
+  | "wallet.verified"
+  | "oidc.minted";
+
+/** One thing that happened or was refused: who, what, from where, with what outcome. Never a secret. */
+export interface AuditEvent {
+  occurredAt: number;
+  /** Whose it is; absent while that is not known. */
+  anchor?: OmniAccount;
+  action: AuditAction;
+  /** "ok", or the name of the ErrorReason for which it was refused. */
+  outcome: string;
+  /** The session that acted; empty where there was none. */
+  sessionId: string;
+  sourceAddress: string;
+  requestId: string;
+  /** What it was about: an address, an audience, a session id. */
+  subject: string;
+}
+
+/** An event as it stands in the log. */
+export interface RecordedEvent extends AuditEvent {
+  /** Grows with time. */
+  eventId: number;
+}
+
+export interface AuditStore {
+  append(event: AuditEvent): Promise<void>;
+  /** The account's events older than `before` (all when absent), the newest first. */
+  page(anchor: OmniAccount, size: number, before?: number): Promise<RecordedEvent[]>;
+}
+
+/** From where a call came: what every event says about it. */
+export interface Caller {
+  sourceAddress: string;
+  requestId: string;
+  userAgent: string;
+}

@@ -1,0 +1,90 @@
+import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
+
+import { ErrorReason, Failure } from "@agentkeys/lib/failure";
+
+/** How often something may happen. */
+export interface Allowance {
+  times: number;
+  seconds: number;
+}
+
+/** What is limited, and by what it is counted. */
+export interface Allowances {
+  /** Sign-in mails, by the caller's address. */
+  mailsBySource: Allowance;
+  /** Sign-in mails, by the mailbox they go to. */
+  mailsByMailbox: Allowance;
+  /** Attempts to confirm a sign-in with a link that is not one, by the caller's address. */
+  wrongLinks: Allowance;
+  /** SIWE challenges, by the caller's address. */
+  challenges: Allowance;
+  /** Wrong signatures, by the caller's address. */
+  wrongSignatures: Allowance;
+  /** OIDC JWTs, by wallet. */
+  mints: Allowance;
+}
+
+export const defaultAllowances: Allowances = {
+  mailsBySource: { times: 30, seconds: 3600 },
+  mailsByMailbox: { times: 5, seconds: 900 },
+  wrongLinks: { times: 30, seconds: 900 },
+  challenges: { times: 120, seconds: 60 },
+  wrongSignatures: { times: 20, seconds: 900 },
+  mints: { times: 60, seconds: 60 },
+};
+
+export type LimitName = keyof Allowances;
+
+export interface Limits {
+  /** Counts one; when that is one too many: @throws Failure RATE_LIMITED with the time to wait. */
+  consume(name: LimitName, key: string): Promise<void>;
+  /** Throws as `consume` does when none is left, counting nothing: for limits on what went wrong. */
+  check(name: LimitName, key: string): Promise<void>;
+}
+
+/** Counts in this process's memory; replicas count by themselves. */
+export function createLimits(allowances: Partial<Allowances> = {}): Limits {
+  const limiters = new Map(
+    Object.entries({ ...defaultAllowances, ...allowances }).map(([name, { times, seconds }]) => [
+      name,
+      new RateLimiterMemory({ keyPrefix: name, points: times, duration: seconds }),
+    ]),
+  );
+  const limiter = (name: LimitName): RateLimiterMemory => {
+    const found = limiters.get(name);
+    if (found === undefined) throw new Error(`no limit is called ${name}`);
+    return found;
+  };
+  return {
+    consume: async (name, key) => {
+      try {
+        await limiter(name).consume(countedAs(key));
+      } catch (error) {
+        if (error instanceof RateLimiterRes) throw tooMany(error.msBeforeNext);
+        throw error;
+      }
+    },
+    check: async (name, key) => {
+      const state = await limiter(name).get(countedAs(key));
+      if (state !== null && state.consumedPoints >= limiter(name).points) throw tooMany(state.msBeforeNext);
+    },
+  };
+}
+
+/** A household or a server has a whole /64 of IPv6 addresses: they count as one. */
+function countedAs(key: string): string {
+  if (!/^[0-9a-f]*:[0-9a-f:]+$/i.test(key)) return key;
+  const [head = "", tail = ""] = key.toLowerCase().split("::");
+  const groups = head.split(":").filter(Boolean);
+  const rest = tail.split(":").filter(Boolean);
+  const zeros = Array.from({ length: Math.max(0, 8 - groups.length - rest.length) }, () => "0");
+  const all = key.includes("::") ? [...groups, ...zeros, ...rest] : groups;
+  return all.slice(0, 4).join(":") + "::/64";
+}
+
+function tooMany(retryAfterMs: number): Failure {
+  const seconds = Math.max(1, Math.ceil(retryAfterMs / 1000));
+  return new Failure(ErrorReason.RATE_LIMITED, `too many of these; try again in ${seconds} s`, {
+    retryAfterMs: seconds * 1000,
+  });
+}

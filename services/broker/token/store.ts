@@ -1,0 +1,64 @@
+import type { OmniAccount } from "@agentkeys/lib/account";
+import type { EvmAddress } from "@agentkeys/lib/ethereum";
+import type { SessionKind } from "@agentkeys/lib/session";
+
+/** A session as the broker remembers it; the token itself is never kept. */
+export interface SessionRecord {
+  sessionId: string;
+  kind: SessionKind;
+  subject: OmniAccount;
+  anchor: OmniAccount;
+  identity?: OmniAccount;
+  wallet?: EvmAddress;
+  /** The identity session that it came from; it ends with that. */
+  parentId?: string;
+  dpopThumbprint?: string;
+  deviceName: string;
+  sourceAddress: string;
+  /** When the person last proved who they are; renewing does not change it. */
+  signedInAt: number;
+  createdAt: number;
+  expiresAt: number;
+  revokedAt?: number;
+}
+
+export interface SessionStore {
+  insert(session: SessionRecord): Promise<void>;
+  find(sessionId: string): Promise<SessionRecord | undefined>;
+  /** Sessions that still work, the newest first. */
+  listLive(anchor: OmniAccount, now: number): Promise<SessionRecord[]>;
+  /** Ends a live session and all that came from it; returns their ids, none when there was nothing to end. */
+  revoke(sessionId: string, now: number): Promise<string[]>;
+  /**
+   * Ends `sessionId` in favour of `successor`, which takes over what came from it. False when it was no longer live: then
+   * nothing has changed.
+   */
+  replace(sessionId: string, successor: SessionRecord, now: number): Promise<boolean>;
+  /** The ids of revoked sessions whose tokens have not expired. */
+  listRevoked(now: number): Promise<string[]>;
+  /** Forgets those that expired before `time`; returns how many. */
+  purge(time: number): Promise<number>;
+}
+
+/** What a key is for. A key never serves two purposes: a session must not be federated as an OIDC token. */
+export type KeyPurpose = "session" | "oidc";
+
+/** A signing key as it is stored. */
+export interface StoredKey {
+  kid: string;
+  purpose: KeyPurpose;
+  /** JSON. */
+  publicJwk: string;
+  /** Sealed by the key sealer. */
+  privateKey: string;
+  createdAt: number;
+  /** From when it signs. */
+  activeFrom: number;
+}
+
+export interface SigningKeyStore {
+  list(purpose: KeyPurpose): Promise<StoredKey[]>;
+  insert(key: StoredKey): Promise<void>;
+  updatePrivateKey(kid: string, privateKey: string): Promise<void>;
+  remove(kid: string): Promise<void>;
+}

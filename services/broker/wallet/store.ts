@@ -1,0 +1,44 @@
+import type { OmniAccount } from "@agentkeys/lib/account";
+import type { EvmAddress } from "@agentkeys/lib/ethereum";
+
+/** The bond between an account and an address: a claim until the wallet's signature proves it. */
+export interface WalletLink {
+  anchor: OmniAccount;
+  address: EvmAddress;
+  createdAt: number;
+  /** Absent on a claim. */
+  verifiedAt?: number;
+}
+
+export interface WalletStore {
+  /** Notes a claim; one that stands already, or is proven, stays as it is. */
+  claim(anchor: OmniAccount, address: EvmAddress, now: number): Promise<WalletLink>;
+  /** Turns a claim into a link: "verified", "no-claim", or "taken" when another account has proven the address. */
+  verify(anchor: OmniAccount, address: EvmAddress, now: number): Promise<"verified" | "no-claim" | "taken">;
+  /** The one account that has proven the address. */
+  verifiedOwner(address: EvmAddress): Promise<OmniAccount | undefined>;
+  /** The verified ones first, then by age. */
+  listOf(anchor: OmniAccount): Promise<WalletLink[]>;
+}
+
+/** A question that only the wallet can answer. */
+export interface Challenge {
+  requestId: string;
+  address: EvmAddress;
+  /** The exact EIP-4361 text; what comes back is checked against this, never against a client's copy. */
+  message: string;
+  /** The session that it was started under, with its account and key; absent when anyone started it. */
+  startedBy?: { sessionId: string; anchor: OmniAccount; dpopThumbprint?: string };
+  createdAt: number;
+  expiresAt: number;
+  spentAt?: number;
+}
+
+export interface ChallengeStore {
+  insert(challenge: Challenge): Promise<void>;
+  find(requestId: string): Promise<Challenge | undefined>;
+  /** True for exactly one caller. */
+  spend(requestId: string, now: number): Promise<boolean>;
+  /** Forgets those that expired before `time`; returns how many. */
+  purge(time: number): Promise<number>;
+}
