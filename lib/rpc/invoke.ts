@@ -110,6 +110,8 @@ async function write(
     if (!writeChunk(response, chunk)) await drained(response);
   }
   if (!hasHead) writeHead();
+  // HTTP/2 ends a response without a body along with its head, and then has no trailers.
+  if (!hasHead && trailer !== undefined) response.flushHeaders();
   if (trailer !== undefined) response.addTrailers(Object.fromEntries(trailer));
   response.end();
 }
