@@ -1,3 +1,5 @@
+import type { Generated } from "kysely";
+
 /** The tables as Kysely sees them; `migrations/` makes them. Times are epoch milliseconds; hashes are lower-case hex. */
 export interface Database {
   setting: SettingTable;
@@ -92,7 +94,7 @@ export interface SigningKeyTable {
 }
 
 export interface AuditEventTable {
-  event_id: number;
+  event_id: Generated<number>;
   occurred_at: number;
   anchor: string | null;
   action: string;

@@ -1,0 +1,121 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+
+import { type AccountService, SessionKind } from "@agentkeys/gen/agentkeys/broker/v1/account_service_pb";
+import type { Clock } from "@agentkeys/lib/clock";
+import { ErrorReason, Failure } from "@agentkeys/lib/failure";
+
+import type { BrokerStore } from "../store/index.ts";
+import type { SessionRecord } from "../token/index.ts";
+import { callerOf, sessionOf, wireIdentity, wireLink } from "./wire.ts";
+
+const DEFAULT_PAGE = 50;
+
+/** LinkIdentity and UnlinkIdentity are not served yet. */
+export function createAccountService({
+  store,
+  clock,
+}: {
+  store: BrokerStore;
+  clock: Clock;
+}): Partial<ServiceImpl<typeof AccountService>> {
+  return {
+    whoAmI: async (_request, context) => {
+      const session = sessionOf(context);
+      const [identity, links, record] = await Promise.all([
+        session.identity && store.identities.find(session.identity),
+        store.wallets.listOf(session.anchor),
+        store.sessions.find(session.id),
+      ]);
+      return {
+        omniAccount: session.anchor,
+        ...(identity && { identity: wireIdentity(identity) }),
+        wallets: links.map(wireLink),
+        ...(record && { session: wireSession(record, session.id) }),
+      };
+    },
+
+    listIdentities: async (_request, context) => {
+      const identities = await store.identities.listOf(sessionOf(context).anchor);
+      return { identities: identities.map(wireIdentity) };
+    },
+
+    listSessions: async (_request, context) => {
+      const { id, anchor } = sessionOf(context);
+      const sessions = await store.sessions.listLive(anchor, clock());
+      return { sessions: sessions.map((record) => wireSession(record, id)) };
+    },
+
+    revokeSession: async (request, context) => {
+      const session = sessionOf(context);
+      const { sourceAddress, requestId } = callerOf(context);
+      const target = request.sessionId === "" ? session.id : request.sessionId;
+      const ended = await store.transaction(async (tx) => {
+        const now = clock();
+        // A session of another account and one that never was look the same.
+        if ((await tx.sessions.find(target))?.anchor !== session.anchor) return [];
+        const ids = await tx.sessions.revoke(target, now);
+        for (const subject of ids) {
+          await tx.audit.append({
+            ...{ occurredAt: now, anchor: session.anchor, action: "session.revoked", outcome: "ok" },
+            ...{ sessionId: session.id, sourceAddress, requestId, subject },
+          });
+        }
+        return ids;
+      });
+      if (ended.length === 0) {
+        throw new Failure(
+          ErrorReason.SESSION_NOT_FOUND,
+          "no session of this account has this session_id, or it has ended",
+        );
+      }
+      return { sessionIds: ended };
+    },
+
+    listEvents: async (request, context) => {
+      const { anchor } = sessionOf(context);
+      const size = request.pageSize === 0 ? DEFAULT_PAGE : request.pageSize;
+      // One more than asked for tells whether there is a next page.
+      const events = await store.audit.page(anchor, size + 1, beforeOf(request.pageToken));
+      const page = events.slice(0, size);
+      const last = page.at(-1);
+      return {
+        events: page.map((event) => ({
+          eventId: String(event.eventId),
+          occurredAt: timestampFromMs(event.occurredAt),
+          action: event.action,
+          outcome: event.outcome,
+          sessionId: event.sessionId,
+          sourceAddress: event.sourceAddress,
+          requestId: event.requestId,
+          subject: event.subject,
+        })),
+        nextPageToken: events.length > size && last !== undefined ? tokenFor(last.eventId) : "",
+      };
+    },
+  };
+}
+
+function wireSession(record: SessionRecord, current: string) {
+  return {
+    sessionId: record.sessionId,
+    kind: record.kind === "identity" ? SessionKind.IDENTITY : SessionKind.WALLET,
+    createdAt: timestampFromMs(record.createdAt),
+    expiresAt: timestampFromMs(record.expiresAt),
+    deviceName: record.deviceName,
+    sourceAddress: record.sourceAddress,
+    dpopBound: record.dpopThumbprint !== undefined,
+    current: record.sessionId === current,
+  };
+}
+
+/** Opaque to clients: a page token is the last event's id. One that we did not make starts nowhere: an empty page. */
+function tokenFor(eventId: number): string {
+  return Buffer.from(String(eventId)).toString("base64url");
+}
+
+function beforeOf(token: string): number | undefined {
+  if (token === "") return undefined;
+  const text = Buffer.from(token, "base64url").toString("latin1");
+  return /^\d{1,15}$/.test(text) ? Number(text) : 0;
+}

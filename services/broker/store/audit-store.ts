@@ -1,0 +1,40 @@
+import type { Kysely } from "kysely";
+
+import type { AuditAction, AuditStore } from "../audit/index.ts";
+import type { Database } from "./schema.ts";
+
+export function createAuditStore(db: Kysely<Database>): AuditStore {
+  return {
+    append: async (event) => {
+      await db
+        .insertInto("audit_event")
+        .values({
+          occurred_at: event.occurredAt,
+          anchor: event.anchor ?? null,
+          action: event.action,
+          outcome: event.outcome,
+          session_id: event.sessionId,
+          source_address: event.sourceAddress,
+          request_id: event.requestId,
+          subject: event.subject,
+        })
+        .execute();
+    },
+    page: async (anchor, size, before) => {
+      let query = db.selectFrom("audit_event").selectAll().where("anchor", "=", anchor);
+      if (before !== undefined) query = query.where("event_id", "<", before);
+      const rows = await query.orderBy("event_id", "desc").limit(size).execute();
+      return rows.map((row) => ({
+        eventId: row.event_id,
+        occurredAt: row.occurred_at,
+        anchor,
+        action: row.action as AuditAction,
+        outcome: row.outcome,
+        sessionId: row.session_id,
+        sourceAddress: row.source_address,
+        requestId: row.request_id,
+        subject: row.subject,
+      }));
+    },
+  };
+}

@@ -1,0 +1,118 @@
+import { type Kysely, type Selectable, sql } from "kysely";
+
+import type { OmniAccount } from "@agentkeys/lib/account";
+import type { EvmAddress } from "@agentkeys/lib/ethereum";
+import type { SessionKind } from "@agentkeys/lib/session";
+
+import type { SessionRecord, SessionStore } from "../token/index.ts";
+import type { Database, SessionTable } from "./schema.ts";
+
+export function createSessionStore(db: Kysely<Database>): SessionStore {
+  const insert = async (session: SessionRecord): Promise<void> => {
+    await db.insertInto("session").values(rowOf(session)).execute();
+  };
+  return {
+    insert,
+    find: async (sessionId) => {
+      const row = await db.selectFrom("session").selectAll().where("session_id", "=", sessionId).executeTakeFirst();
+      return row && sessionOf(row);
+    },
+    listLive: async (anchor, now) => {
+      const rows = await db
+        .selectFrom("session")
+        .selectAll()
+        .where("anchor", "=", anchor)
+        .where("revoked_at", "is", null)
+        .where("expires_at", ">", now)
+        .orderBy("created_at", "desc")
+        .orderBy("session_id")
+        .execute();
+      return rows.map(sessionOf);
+    },
+    revoke: async (sessionId, now) => {
+      const { rows } = await sql<{ session_id: string }>`
+        WITH RECURSIVE family (session_id) AS (
+          SELECT session_id FROM session WHERE session_id = ${sessionId} AND revoked_at IS NULL AND expires_at > ${now}
+          UNION
+          SELECT child.session_id FROM session child JOIN family ON child.parent_id = family.session_id
+        )
+        UPDATE session SET revoked_at = ${now}
+        WHERE session_id IN (SELECT session_id FROM family) AND revoked_at IS NULL
+        RETURNING session_id`.execute(db);
+      return rows.map((row) => row.session_id);
+    },
+    replace: async (sessionId, successor, now) => {
+      const ended = await db
+        .updateTable("session")
+        .set({ revoked_at: now })
+        .where("session_id", "=", sessionId)
+        .where("revoked_at", "is", null)
+        .where("expires_at", ">", now)
+        .returning("session_id")
+        .executeTakeFirst();
+      if (ended === undefined) return false;
+      await insert(successor);
+      await db
+        .updateTable("session")
+        .set({ parent_id: successor.sessionId })
+        .where("parent_id", "=", sessionId)
+        .execute();
+      return true;
+    },
+    listRevoked: async (now) => {
+      const rows = await db
+        .selectFrom("session")
+        .select("session_id")
+        .where("revoked_at", "is not", null)
+        // A verifier's clock may be a little behind ours, and it grants some leeway.
+        .where("expires_at", ">", now - 60_000)
+        .execute();
+      return rows.map((row) => row.session_id);
+    },
+    purge: async (time) => {
+      const { numDeletedRows } = await db
+        .deleteFrom("session")
+        .where("expires_at", "<", time)
+        .executeTakeFirstOrThrow();
+      return Number(numDeletedRows);
+    },
+  };
+}
+
+function rowOf(session: SessionRecord): SessionTable {
+  return {
+    session_id: session.sessionId,
+    kind: session.kind,
+    subject: session.subject,
+    anchor: session.anchor,
+    identity: session.identity ?? null,
+    wallet: session.wallet ?? null,
+    parent_id: session.parentId ?? null,
+    dpop_thumbprint: session.dpopThumbprint ?? null,
+    device_name: session.deviceName,
+    source_address: session.sourceAddress,
+    signed_in_at: session.signedInAt,
+    created_at: session.createdAt,
+    expires_at: session.expiresAt,
+    revoked_at: session.revokedAt ?? null,
+  };
+}
+
+function sessionOf(row: Selectable<SessionTable>): SessionRecord {
+  return {
+    sessionId: row.session_id,
+    kind: row.kind as SessionKind,
+    subject: row.subject as OmniAccount,
+    anchor: row.anchor as OmniAccount,
+    ...(row.identity !== null && { identity: row.identity as OmniAccount }),
+    ...(row.wallet !== null && { wallet: row.wallet as EvmAddress }),
+    ...(row.parent_id !== null && { parentId: row.parent_id }),
+    ...(row.dpop_thumbprint !== null && { dpopThumbprint: row.dpop_thumbprint }),
+    deviceName: row.device_name,
+    sourceAddress: row.source_address,
+    signedInAt: row.signed_in_at,
+    createdAt: row.created_at,
+    expiresAt: row.expires_at,
+    ...(row.revoked_at !== null && { revokedAt: row.revoked_at }),
+  };
+}

@@ -1,0 +1,65 @@
+import type { Kysely, Selectable } from "kysely";
+
+import type { OmniAccount } from "@agentkeys/lib/account";
+import type { EvmAddress } from "@agentkeys/lib/ethereum";
+
+import type { WalletLink, WalletStore } from "../wallet/store.ts";
+import type { Database, WalletLinkTable } from "./schema.ts";
+
+export function createWalletStore(db: Kysely<Database>): WalletStore {
+  const verifiedOwner = async (address: EvmAddress): Promise<OmniAccount | undefined> => {
+    const row = await db
+      .selectFrom("wallet_link")
+      .select("anchor")
+      .where("address", "=", address)
+      .where("verified_at", "is not", null)
+      .executeTakeFirst();
+    return row?.anchor as OmniAccount | undefined;
+  };
+  return {
+    verifiedOwner,
+    claim: async (anchor, address, now) => {
+      const row = await db
+        .insertInto("wallet_link")
+        .values({ anchor, address, created_at: now, verified_at: null })
+        .onConflict((conflict) =>
+          conflict.columns(["anchor", "address"]).doUpdateSet((e) => ({ address: e.ref("excluded.address") })),
+        )
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      return linkOf(row);
+    },
+    verify: async (anchor, address, now) => {
+      const owner = await verifiedOwner(address);
+      if (owner === anchor) return "verified";
+      if (owner !== undefined) return "taken";
+      const row = await db
+        .updateTable("wallet_link")
+        .set({ verified_at: now })
+        .where("anchor", "=", anchor)
+        .where("address", "=", address)
+        .returning("address")
+        .executeTakeFirst();
+      return row === undefined ? "no-claim" : "verified";
+    },
+    listOf: async (anchor) => {
+      const rows = await db
+        .selectFrom("wallet_link")
+        .selectAll()
+        .where("anchor", "=", anchor)
+        .orderBy((e) => e.case().when("verified_at", "is", null).then(1).else(0).end())
+        .orderBy("created_at")
+        .execute();
+      return rows.map(linkOf);
+    },
+  };
+}
+
+function linkOf(row: Selectable<WalletLinkTable>): WalletLink {
+  return {
+    anchor: row.anchor as OmniAccount,
+    address: row.address as EvmAddress,
+    createdAt: row.created_at,
+    ...(row.verified_at !== null && { verifiedAt: row.verified_at }),
+  };
+}
