@@ -315,6 +315,11 @@ describe("objects", () => {
     expect(rolled.CommonPrefixes?.map(({ Prefix }) => Prefix)).toEqual(["a/", "c/"]);
   });
 
+  test("lie in buckets, which are listed with their age", async () => {
+    const { Buckets } = await s3(aws.admin).send(new ListBucketsCommand({}));
+    expect(Buckets?.find(({ Name }) => Name === bucket)?.CreationDate).toBeInstanceOf(Date);
+  });
+
   test("cannot be had from a bucket that is not there, and no bucket is made twice", async () => {
     const admin = s3(aws.admin);
     expect(await outcome(admin.send(new GetObjectCommand({ Bucket: "nowhere", Key: "k" })))).toBe("NoSuchBucket");

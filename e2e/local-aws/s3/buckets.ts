@@ -17,7 +17,8 @@ export interface StoredObject {
 /** Buckets and their objects, in memory. */
 export interface Buckets {
   create(name: string): void;
-  names(): readonly string[];
+  /** In the order of their names; times in epoch milliseconds. */
+  list(): readonly { name: string; createdAt: number }[];
   /** Throws NoSuchBucket. */
   bucket(name: string): Bucket;
 }
@@ -31,7 +32,7 @@ export interface Bucket {
 }
 
 export function createBuckets(clock: Clock): Buckets {
-  const buckets = new Map<string, Bucket>();
+  const buckets = new Map<string, Bucket & { createdAt: number }>();
   return {
     create(name) {
       if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(name)) {
@@ -44,9 +45,10 @@ export function createBuckets(clock: Clock): Buckets {
           "Your previous request to create the named bucket succeeded and you already own it.",
         );
       }
-      buckets.set(name, createBucket(clock));
+      buckets.set(name, { ...createBucket(clock), createdAt: clock() });
     },
-    names: () => [...buckets.keys()].sort(),
+    list: () =>
+      [...buckets].map(([name, { createdAt }]) => ({ name, createdAt })).sort((a, b) => (a.name < b.name ? -1 : 1)),
     bucket(name) {
       const bucket = buckets.get(name);
       if (bucket === undefined) throw new AwsError("NoSuchBucket", 404, "The specified bucket does not exist");

@@ -38,7 +38,10 @@ export function callS3(request: WireRequest, caller: Caller, d: { iam: Registry;
   if (name === undefined) {
     if (request.method !== "GET") throw notImplemented();
     demand("ListAllMyBuckets");
-    return xml("ListAllMyBucketsResult", { Buckets: { Bucket: d.buckets.names().map((Name) => ({ Name })) } });
+    const Bucket = d.buckets
+      .list()
+      .map(({ name: Name, createdAt }) => ({ Name, CreationDate: new Date(createdAt).toISOString() }));
+    return xml("ListAllMyBucketsResult", { Buckets: { Bucket } });
   }
   if (key === undefined) return callBucket(request.method, name, address.query, demand, d.buckets);
   return callObject(request, { name, key }, { may, demand }, d.buckets);
