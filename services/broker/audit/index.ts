@@ -41,6 +41,24 @@ export interface AuditStore {
   page(anchor: OmniAccount, size: number, before?: number): Promise<RecordedEvent[]>;
 }
 
+/** What its author has to say of an event; the rest comes from the caller and the clock. */
+export interface AuditFacts {
+  action: AuditAction;
+  /** Default "ok". */
+  outcome?: string;
+  anchor?: OmniAccount | undefined;
+  sessionId?: string;
+  subject: string;
+}
+
+export function auditEvent(
+  occurredAt: number,
+  { sourceAddress, requestId }: Caller,
+  { action, outcome = "ok", anchor, sessionId = "", subject }: AuditFacts,
+): AuditEvent {
+  return { occurredAt, action, outcome, sessionId, subject, sourceAddress, requestId, ...(anchor && { anchor }) };
+}
+
 /** From where a call came: what every event says about it. */
 export interface Caller {
   sourceAddress: string;

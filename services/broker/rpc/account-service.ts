@@ -5,6 +5,7 @@ import { type AccountService, SessionKind } from "@agentkeys/gen/agentkeys/broke
 import type { Clock } from "@agentkeys/lib/clock";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
+import { auditEvent } from "../audit/index.ts";
 import type { BrokerStore } from "../store/index.ts";
 import type { SessionRecord } from "../token/index.ts";
 import { callerOf, sessionOf, wireIdentity, wireLink } from "./wire.ts";
@@ -48,7 +49,6 @@ export function createAccountService({
 
     revokeSession: async (request, context) => {
       const session = sessionOf(context);
-      const { sourceAddress, requestId } = callerOf(context);
       const target = request.sessionId === "" ? session.id : request.sessionId;
       const ended = await store.transaction(async (tx) => {
         const now = clock();
@@ -56,10 +56,8 @@ export function createAccountService({
         if ((await tx.sessions.find(target))?.anchor !== session.anchor) return [];
         const ids = await tx.sessions.revoke(target, now);
         for (const subject of ids) {
-          await tx.audit.append({
-            ...{ occurredAt: now, anchor: session.anchor, action: "session.revoked", outcome: "ok" },
-            ...{ sessionId: session.id, sourceAddress, requestId, subject },
-          });
+          const facts = { anchor: session.anchor, sessionId: session.id, subject };
+          await tx.audit.append(auditEvent(now, callerOf(context), { action: "session.revoked", ...facts }));
         }
         return ids;
       });

@@ -7,6 +7,7 @@ import { parseEvmAddress } from "@agentkeys/lib/ethereum";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import { currentSession, dpopProof } from "@agentkeys/lib/session";
 
+import { auditEvent } from "../audit/index.ts";
 import type { Limits } from "../limits/index.ts";
 import type { BrokerStore } from "../store/index.ts";
 import { DEFAULT_AUDIENCE, type OidcMinter } from "../token/index.ts";
@@ -28,14 +29,11 @@ export function createBrokerService(parts: BrokerServiceParts): ServiceImpl<type
     linkWallet: async (request, context) => {
       const session = sessionOf(context);
       const address = parseEvmAddress(request.address);
-      const { sourceAddress, requestId } = callerOf(context);
       const link = await store.transaction(async (tx) => {
         const now = clock();
         const claimed = await tx.wallets.claim(session.anchor, address, now);
-        await tx.audit.append({
-          ...{ occurredAt: now, anchor: session.anchor, action: "wallet.claimed", outcome: "ok" },
-          ...{ sessionId: session.id, sourceAddress, requestId, subject: address },
-        });
+        const facts = { anchor: session.anchor, sessionId: session.id, subject: address };
+        await tx.audit.append(auditEvent(now, callerOf(context), { action: "wallet.claimed", ...facts }));
         return claimed;
       });
       return { link: wireLink(link) };
@@ -72,15 +70,12 @@ export function createBrokerService(parts: BrokerServiceParts): ServiceImpl<type
 
     mintOidcJwt: async (request, context) => {
       const { id, anchor, subject, wallet } = sessionOf(context);
-      const { sourceAddress, requestId } = callerOf(context);
       if (wallet === undefined) throw new Failure(ErrorReason.SESSION_KIND, "a wallet session is needed");
       await limits.consume("mints", wallet);
       const audience = request.audience === "" ? DEFAULT_AUDIENCE : request.audience;
+      const facts = { action: "oidc.minted", anchor, sessionId: id, subject: audience } as const;
       const record = (outcome: string) =>
-        store.audit.append({
-          ...{ occurredAt: clock(), anchor, action: "oidc.minted", outcome },
-          ...{ sessionId: id, sourceAddress, requestId, subject: audience },
-        });
+        store.audit.append(auditEvent(clock(), callerOf(context), { ...facts, outcome }));
       try {
         if ((await store.wallets.verifiedOwner(wallet)) !== anchor) {
           throw new Failure(

@@ -107,7 +107,7 @@ function openFile(path: string): SqliteDatabase {
       database.exec(`PRAGMA ${pragma}`);
     }
     if (isNew) chmodSync(path, 0o600);
-    return database as unknown as SqliteDatabase;
+    return database;
   } catch (error) {
     throw new SettingsError([`AGENTKEYS_BROKER_STORE (${path}) cannot be opened: ${wordsOf(error)}`]);
   }

@@ -28,7 +28,7 @@ export interface SigningKeys {
   /** For verifying our own tokens. */
   readonly verificationKey: JWTVerifyGetKey;
   /** Takes the next step of the rotation if one is due, and reads what another replica did. */
-  rotate(): Promise<void>;
+  readonly rotate: () => Promise<void>;
 }
 
 interface LoadedKey extends KeyTimes {

@@ -3,7 +3,7 @@ import type { EvmAddress } from "@agentkeys/lib/ethereum";
 import { type RandomBytes, randomId } from "@agentkeys/lib/random";
 import type { Session } from "@agentkeys/lib/session";
 
-import type { AuditStore, Caller } from "../audit/index.ts";
+import { auditEvent, type AuditStore, type Caller } from "../audit/index.ts";
 import type { Limits } from "../limits/index.ts";
 import { signChallenge, type SigningKeys } from "../token/index.ts";
 import { siweDomain, siweMessage } from "./siwe-message.ts";
@@ -56,16 +56,8 @@ export async function startChallenge(
   );
   await transaction(async (tx) => {
     await tx.challenges.insert(challenge);
-    await tx.audit.append({
-      occurredAt: now,
-      ...(session && { anchor: session.anchor }),
-      action: "challenge.started",
-      outcome: "ok",
-      sessionId: session?.id ?? "",
-      sourceAddress: caller.sourceAddress,
-      requestId: caller.requestId,
-      subject: address,
-    });
+    const facts = { anchor: session?.anchor, sessionId: session?.id ?? "", subject: address };
+    await tx.audit.append(auditEvent(now, caller, { action: "challenge.started", ...facts }));
   });
   return { challenge, challengeToken };
 }

@@ -3,7 +3,7 @@ import type { Clock } from "@agentkeys/lib/clock";
 import { recoverEip191 } from "@agentkeys/lib/ethereum";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
-import type { AuditStore, Caller } from "../audit/index.ts";
+import { auditEvent, type AuditStore, type Caller } from "../audit/index.ts";
 import type { Limits } from "../limits/index.ts";
 import type { IssuedSession, SessionIssuer, SessionRecord, SessionStore } from "../token/index.ts";
 import type { Challenge, ChallengeStore, WalletStore } from "./store.ts";
@@ -145,16 +145,8 @@ async function record(
   sessionId = startedBy?.sessionId ?? "",
 ): Promise<void> {
   const anchor = ownerAnchor ?? startedBy?.anchor;
-  await audit.append({
-    occurredAt: now,
-    ...(anchor !== undefined && { anchor }),
-    action: "wallet.verified",
-    outcome,
-    sessionId,
-    sourceAddress: caller.sourceAddress,
-    requestId: caller.requestId,
-    subject: address,
-  });
+  const facts = { outcome, anchor, sessionId, subject: address };
+  await audit.append(auditEvent(now, caller, { action: "wallet.verified", ...facts }));
 }
 
 function spent(): Failure {

@@ -1,0 +1,78 @@
+import { html } from "hono/html";
+
+import type { Login } from "../login/index.ts";
+import { type Markup, page } from "./layout.ts";
+
+/** Where a mailed link leads. With JavaScript it goes on by itself; without, the link is pasted. */
+export function linkPage(): Markup {
+  return page({
+    title: "Sign in",
+    script: "/assets/login.js",
+    body: html`<div class="card">
+      <h1>Sign in to AgentKeys</h1>
+      <p>Paste the link from the mail here to look at the sign-in.</p>
+      <form id="review" method="post" action="/login/review">
+        <label for="link">Link from the mail</label>
+        <input id="link" name="link" type="text" autocomplete="off" spellcheck="false" required />
+        <button class="go" type="submit">Look at the sign-in</button>
+      </form>
+    </div>`,
+  });
+}
+
+/** What is being signed in, and the two buttons. */
+export function reviewPage(login: Login, token: string): Markup {
+  const choice = (action: string, label: string, style: string): Markup =>
+    html`<form method="post" action="/login/${action}">
+      <input type="hidden" name="token" value="${token}" />
+      <button class="${style}" type="submit">${label}</button>
+    </form>`;
+  return page({
+    title: "Confirm the sign-in",
+    body: html`<div class="card">
+      <h1>Does your terminal show this code?</h1>
+      <p class="code">${login.userCode}</p>
+      <dl>
+        <dt>E-mail</dt>
+        <dd>${login.email}</dd>
+        <dt>Machine</dt>
+        <dd>${login.deviceName === "" ? "not named" : login.deviceName}</dd>
+        <dt>From</dt>
+        <dd>${login.sourceAddress}</dd>
+        <dt>Started</dt>
+        <dd>
+          <time datetime="${new Date(login.createdAt).toISOString()}">${new Date(login.createdAt).toUTCString()}</time>
+        </dd>
+      </dl>
+      <div class="choices">
+        ${choice("confirm", "Yes, sign it in", "go")} ${choice("refuse", "No, this is not me", "")}
+      </div>
+      <p class="soft">
+        Yes gives the agents on that machine short-lived AWS credentials in your name. Press it only if you started this
+        sign-in yourself and the codes are the same.
+      </p>
+    </div>`,
+  });
+}
+
+export function confirmedPage(login: Login): Markup {
+  return page({
+    title: "Signed in",
+    body: html`<div class="card">
+      <h1>Signed in</h1>
+      <p>${login.deviceName === "" ? "The machine" : login.deviceName} is signed in as ${login.email}.</p>
+      <p class="soft">You can close this page and go back to your terminal.</p>
+    </div>`,
+  });
+}
+
+export function refusedPage(): Markup {
+  return page({
+    title: "Refused",
+    body: html`<div class="card">
+      <h1>Refused</h1>
+      <p>Nobody was signed in, and the link no longer works.</p>
+      <p class="soft">Somebody typed your address, by mistake or on purpose. They cannot get in without this link.</p>
+    </div>`,
+  });
+}

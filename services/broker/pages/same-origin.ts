@@ -1,0 +1,14 @@
+import { isLoopback } from "@agentkeys/lib/settings/kinds";
+
+/**
+ * Whether a form was sent by a page of ours. Browsers say so in Sec-Fetch-Site (which no page can forge), older ones in Origin; a
+ * program that sends neither has nothing to ride on: it holds the secret in the form by itself.
+ */
+export function fromOwnPage(headers: Headers, publicUrl: string): boolean {
+  const site = headers.get("sec-fetch-site");
+  if (site !== null) return site === "same-origin" || site === "none";
+  const origin = headers.get("origin");
+  if (origin === null) return true;
+  if (origin === new URL(publicUrl).origin) return true;
+  return URL.canParse(origin) && isLoopback(new URL(origin).hostname) && isLoopback(new URL(publicUrl).hostname);
+}

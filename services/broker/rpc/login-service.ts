@@ -1,0 +1,77 @@
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+
+import type { LoginService } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
+import { SECOND } from "@agentkeys/lib/clock";
+import { dpopProof } from "@agentkeys/lib/session";
+
+import { auditEvent } from "../audit/index.ts";
+import { parseEmail } from "../identity/index.ts";
+import { awaitLogin, type LoginParts, startEmailLogin } from "../login/index.ts";
+import type { Mailer } from "../mail/index.ts";
+import { callerOf, sessionOf, wireIdentity } from "./wire.ts";
+
+/** How long AwaitLogin waits when the caller leaves it that long: proxies cut idle requests after 30 s or more. */
+const PATIENCE_MS = 25 * SECOND;
+/** So much of the caller's own deadline is left for the answer. */
+const ANSWER_MS = SECOND;
+
+export interface LoginServiceParts extends LoginParts {
+  mailer: Mailer;
+  onMailError: (error: unknown) => void;
+  sessions: { listRevoked(now: number): Promise<string[]> };
+}
+
+/** StartOauthLogin is not served yet. */
+export function createLoginService(parts: LoginServiceParts): Partial<ServiceImpl<typeof LoginService>> {
+  return {
+    startEmailLogin: async (request, context) => {
+      const login = await startEmailLogin(parts, {
+        email: parseEmail(request.email),
+        deviceName: request.deviceName.trim(),
+        dpopThumbprint: context.values.get(dpopProof)?.thumbprint,
+        caller: callerOf(context),
+      });
+      return {
+        loginId: login.loginId,
+        loginSecret: login.loginSecret.reveal(),
+        userCode: login.userCode,
+        expiresAt: timestampFromMs(login.expiresAt),
+      };
+    },
+
+    awaitLogin: async (request, context) => {
+      const { token, record, identity } = await awaitLogin(parts, {
+        loginId: request.loginId,
+        loginSecret: request.loginSecret,
+        dpopThumbprint: context.values.get(dpopProof)?.thumbprint,
+        caller: callerOf(context),
+        patienceMs: Math.min(PATIENCE_MS, (context.timeoutMs() ?? Infinity) - ANSWER_MS),
+        signal: context.signal,
+      });
+      return {
+        sessionJwt: token.reveal(),
+        omniAccount: record.anchor,
+        identity: wireIdentity(identity),
+        expiresAt: timestampFromMs(record.expiresAt),
+      };
+    },
+
+    renewSession: async (_request, context) => {
+      const session = sessionOf(context);
+      const { token, record, renewableUntil } = await parts.transaction(async (tx) => {
+        const renewed = await parts.sessionIssuer.renew(tx.sessions, session);
+        const facts = { anchor: session.anchor, sessionId: session.id, subject: renewed.record.sessionId };
+        await tx.audit.append(auditEvent(parts.clock(), callerOf(context), { action: "session.renewed", ...facts }));
+        return renewed;
+      });
+      return {
+        sessionJwt: token.reveal(),
+        expiresAt: timestampFromMs(record.expiresAt),
+        renewableUntil: timestampFromMs(renewableUntil),
+      };
+    },
+
+    listRevokedSessions: async () => ({ sessionIds: await parts.sessions.listRevoked(parts.clock()) }),
+  };
+}

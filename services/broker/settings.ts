@@ -1,0 +1,134 @@
+import { join } from "node:path";
+
+import { DAY } from "@agentkeys/lib/clock";
+import { Secret } from "@agentkeys/lib/secret";
+import { type Environment, readSettings, type Setting, SettingError, SettingsError } from "@agentkeys/lib/settings";
+import {
+  baseUrl,
+  fileContents,
+  integer,
+  isLoopback,
+  list,
+  type ListenAddress,
+  listenAddress,
+  oneOf,
+  optional,
+  text,
+} from "@agentkeys/lib/settings/kinds";
+import { settingNames } from "@agentkeys/lib/settings/names";
+
+import { DEFAULT_AUDIENCE } from "./token/index.ts";
+
+/** What the broker is started with. */
+export interface BrokerSettings {
+  listen: ListenAddress;
+  /** The issuer; absent: the address listened on, which is allowed on loopback only. */
+  publicUrl?: string;
+  /** The SQLite file. */
+  store: string;
+  clientId: string;
+  /** Absent: mails go to the development mailbox, which is allowed on loopback only. */
+  smtpUrl?: Secret;
+  mailFrom: string;
+  /** 32 bytes; absent: signing keys are stored in the clear, which is allowed on loopback only. */
+  keyEncryptionKey?: Secret<Uint8Array>;
+  audiences: readonly string[];
+  /** How long after the sign-in a session may be renewed, in milliseconds. */
+  renewableMs: number;
+  trustedProxies: readonly string[];
+  tls?: { cert: Buffer; key: Buffer };
+  logLevel: string;
+}
+
+const declared = {
+  AGENTKEYS_CLIENT_ID: optional("names the accounts; never change it", clientId, "agentkeys"),
+  AGENTKEYS_BROKER_LISTEN: optional("host:port to listen on", listenAddress, { host: "127.0.0.1", port: 8091 }),
+  AGENTKEYS_BROKER_PUBLIC_URL: optional("the URL that others know the broker by; the issuer", baseUrl, undefined),
+  AGENTKEYS_BROKER_STORE: optional("the SQLite file", text, undefined),
+  AGENTKEYS_BROKER_SMTP_URL: optional("the mail server, smtp:// or smtps://", smtpUrl, undefined),
+  AGENTKEYS_BROKER_MAIL_FROM: optional("the From address of mails", text, "AgentKeys <agentkeys@localhost>"),
+  AGENTKEYS_BROKER_KEY_ENCRYPTION_KEY: optional("encrypts the signing keys; 64 hex characters", key32, undefined),
+  AGENTKEYS_BROKER_AUDIENCES: optional("for whom OIDC JWTs are made, by commas", list(audience), [DEFAULT_AUDIENCE]),
+  AGENTKEYS_BROKER_SESSION_RENEWABLE_DAYS: optional("days that a sign-in can be renewed for", integer(1, 365), 30),
+  AGENTKEYS_BROKER_TRUSTED_PROXIES: optional("CIDRs whose X-Forwarded-For is believed", list(cidr), []),
+  AGENTKEYS_BROKER_TLS_CERT: optional("PEM file of the certificate chain", fileContents, undefined),
+  AGENTKEYS_BROKER_TLS_KEY: optional("PEM file of the certificate's private key", fileContents, undefined),
+  AGENTKEYS_BROKER_LOG_LEVEL: optional("how much to log", oneOf("debug", "info", "warn", "error"), "info" as const),
+} satisfies Record<string, Setting<unknown>>;
+
+/** Reads the environment. @throws SettingsError with a line for each mistake. */
+export function readBrokerSettings(env: Environment): BrokerSettings {
+  const values = readSettings(env, declared, settingNames);
+  const {
+    AGENTKEYS_BROKER_LISTEN: listen,
+    AGENTKEYS_BROKER_PUBLIC_URL: publicUrl,
+    AGENTKEYS_BROKER_SMTP_URL: smtp,
+    AGENTKEYS_BROKER_KEY_ENCRYPTION_KEY: keyEncryptionKey,
+    AGENTKEYS_BROKER_TLS_CERT: cert,
+    AGENTKEYS_BROKER_TLS_KEY: key,
+  } = values;
+  const problems: string[] = [];
+  if (!isLoopback(listen.host)) {
+    const needed = {
+      AGENTKEYS_BROKER_PUBLIC_URL: publicUrl,
+      AGENTKEYS_BROKER_SMTP_URL: smtp,
+      AGENTKEYS_BROKER_MAIL_FROM: env["AGENTKEYS_BROKER_MAIL_FROM"],
+      AGENTKEYS_BROKER_KEY_ENCRYPTION_KEY: keyEncryptionKey,
+    };
+    for (const [name, value] of Object.entries(needed)) {
+      if (value === undefined) {
+        problems.push(`${name} must be set, since AGENTKEYS_BROKER_LISTEN is not a loopback address`);
+      }
+    }
+  }
+  if (publicUrl?.startsWith("http:") === true && !isLoopback(new URL(publicUrl).hostname)) {
+    problems.push("AGENTKEYS_BROKER_PUBLIC_URL must be https, except on loopback");
+  }
+  if ((cert === undefined) !== (key === undefined)) {
+    problems.push("AGENTKEYS_BROKER_TLS_CERT and AGENTKEYS_BROKER_TLS_KEY must be set together");
+  }
+  if (problems.length > 0) throw new SettingsError(problems);
+  return {
+    listen,
+    store: values.AGENTKEYS_BROKER_STORE ?? join(".agentkeys", "broker.sqlite"),
+    clientId: values.AGENTKEYS_CLIENT_ID,
+    mailFrom: values.AGENTKEYS_BROKER_MAIL_FROM,
+    audiences: values.AGENTKEYS_BROKER_AUDIENCES,
+    renewableMs: values.AGENTKEYS_BROKER_SESSION_RENEWABLE_DAYS * DAY,
+    trustedProxies: values.AGENTKEYS_BROKER_TRUSTED_PROXIES,
+    logLevel: values.AGENTKEYS_BROKER_LOG_LEVEL,
+    ...(publicUrl !== undefined && { publicUrl }),
+    ...(smtp && { smtpUrl: smtp }),
+    ...(keyEncryptionKey && { keyEncryptionKey }),
+    ...(cert && key && { tls: { cert, key } }),
+  };
+}
+
+function clientId(value: string): string {
+  if (!/^[!-~]{1,64}$/.test(value)) throw new SettingError("must be 1 to 64 printable ASCII characters without spaces");
+  return value;
+}
+
+function smtpUrl(value: string): Secret {
+  if (!URL.canParse(value) || !/^smtps?:$/.test(new URL(value).protocol) || new URL(value).hostname === "") {
+    throw new SettingError("must be a URL such as smtps://user:password@mail.example.com:465");
+  }
+  return new Secret(value);
+}
+
+function key32(value: string): Secret<Uint8Array> {
+  if (!/^[0-9a-fA-F]{64}$/.test(value)) {
+    throw new SettingError("must be 32 bytes as 64 hex characters, for example from: openssl rand -hex 32");
+  }
+  return new Secret(Uint8Array.from(Buffer.from(value, "hex")));
+}
+
+function audience(value: string): string {
+  if (!/^[!-~]{1,255}$/.test(value)) throw new SettingError("must be client ids of 1 to 255 printable characters");
+  return value;
+}
+
+function cidr(value: string): string {
+  if (!/^[0-9a-fA-F:.]+(\/\d{1,3})?$/.test(value)) throw new SettingError("must be addresses such as 10.0.0.0/8");
+  return value;
+}
