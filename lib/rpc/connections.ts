@@ -68,11 +68,9 @@ export class Connections {
     this.#draining = true;
     const admitted = [...this.#inFlight];
     for (const [response, request] of admitted) closeAfter({ request, response });
-    for (const [session, { streams }] of this.#sessions) {
-      // A GOAWAY with the highest id only asks for no new streams: what is on its way is still answered (RFC 9113 section 6.8).
-      if (streams === 0) session.close();
-      else session.goaway(0, 2 ** 31 - 1);
-    }
+    // A session that has streams gets its GOAWAY with the last of them: nghttp2 ignores every stream that comes after a
+    // GOAWAY, and a new call is to be told why it is refused.
+    for (const [session, { streams }] of this.#sessions) if (streams === 0) session.close();
     this.#destroyIdleSockets();
     await Promise.all(admitted.map(([response]) => closed(response)));
   }

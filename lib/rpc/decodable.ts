@@ -51,7 +51,7 @@ function assertJson(message: DescMessage, bytes: Uint8Array): void {
     throw refusal(
       ErrorReason.INVALID_REQUEST,
       json !== null && typeof json === "object" && !Array.isArray(json)
-        ? `The request body is not the JSON of a ${message.typeName}: a key comes twice, or a value in it cannot be read.`
+        ? `The request body is not the JSON of ${message.typeName}: a key comes twice, or a value in it cannot be read.`
         : "The request body must be a JSON object.",
     );
   }

@@ -111,7 +111,10 @@ async function write(
   }
   if (!hasHead) writeHead();
   // HTTP/2 ends a response without a body along with its head, and then has no trailers.
-  if (!hasHead && trailer !== undefined) response.flushHeaders();
+  if (!hasHead && trailer !== undefined) {
+    if ("stream" in response) response.writeHead(status);
+    else response.flushHeaders();
+  }
   if (trailer !== undefined) response.addTrailers(Object.fromEntries(trailer));
   response.end();
 }

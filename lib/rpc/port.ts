@@ -117,7 +117,7 @@ function http1Server(
       headersTimeout: headersTimeoutMs,
       // Bodies have a time limit of their own that answers better; this one is for requests that nobody reads.
       requestTimeout: headersTimeoutMs + requestTimeoutMs,
-      connectionsCheckingInterval: Math.min(1000, Math.max(10, headersTimeoutMs / 4)),
+      connectionsCheckingInterval: Math.ceil(Math.min(1000, headersTimeoutMs / 4)),
       keepAliveTimeout: IDLE_MS,
     },
     onRequest,

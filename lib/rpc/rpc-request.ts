@@ -39,7 +39,9 @@ export function readRpcRequest(exchange: Exchange, handler: UniversalHandler, li
       ? carriedByQuery(exchange)
       : carriedByBody(exchange, isUnary, isUnary ? limits.requestTimeoutMs : undefined);
   record.protocol = format.protocol;
+  // What Connect reads is decompressed, and so of another length.
   headers.delete(encodingHeader(format));
+  headers.delete("content-length");
   const single = isUnary || method.methodKind === "server_streaming";
   const body = checkedBody(source, { format, encoding, input: method.input, single, maxBytes: limits.bodyBytes });
   return { handler, protocol: format.protocol, headers, body };

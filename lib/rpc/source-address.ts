@@ -34,9 +34,9 @@ function trust(list: BlockList, cidr: string): void {
   list.addSubnet(address, bits, version === 6 ? "ipv6" : "ipv4");
 }
 
-/** Takes off a port, brackets, and the IPv6 form of an IPv4 address; undefined for what is no address. */
+/** Takes off a port, brackets, a zone, and the IPv6 form of an IPv4 address; undefined for what is no address. */
 function plainAddress(text: string): string | undefined {
   const bare = /^\[(.*)\](?::\d+)?$/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text;
-  const unmapped = /^::ffff:([\d.]+)$/i.exec(bare)?.[1] ?? bare;
+  const unmapped = /^::ffff:([\d.]+)$/i.exec(bare)?.[1] ?? bare.replace(/%.*$/, "");
   return isIP(unmapped) === 0 ? undefined : unmapped;
 }

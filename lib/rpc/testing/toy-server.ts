@@ -6,7 +6,7 @@ import { createLog } from "../../log.ts";
 import { Readiness, type RunningServer, serve, type ServeOptions } from "../index.ts";
 
 /** What a test may set of a toy server. */
-export interface ToyOptions extends Partial<Omit<ServeOptions, "log" | "routes" | "services">> {
+export interface ToyOptions extends Partial<Omit<ServeOptions, "log">> {
   keys?: Partial<ServiceImpl<typeof KeyService>>;
   account?: Partial<ServiceImpl<typeof AccountService>>;
 }
