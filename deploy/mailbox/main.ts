@@ -1,4 +1,6 @@
+/** The mailbox as a process. The only file here that reads the environment. */
 import { createLog } from "@agentkeys/lib/log";
+import { runUntilSignal } from "@agentkeys/lib/rpc/run-until-signal";
 import { EX_CONFIG, SettingsError } from "@agentkeys/lib/settings";
 
 import { readMailboxSettings } from "./settings.ts";
@@ -6,12 +8,10 @@ import { startMailbox } from "./start.ts";
 
 try {
   const settings = readMailboxSettings(process.env);
-  const mailbox = await startMailbox({ ...settings, log: createLog("mailbox", { level: settings.logLevel }) });
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => void mailbox.close().then(() => process.exit(0)));
-  }
+  const log = createLog("mailbox", { level: settings.logLevel });
+  runUntilSignal(await startMailbox({ ...settings, log }), log);
 } catch (error) {
   if (!(error instanceof SettingsError)) throw error;
-  console.error(error.message);
-  process.exitCode = EX_CONFIG;
+  process.stderr.write(error.message + "\n");
+  process.exit(EX_CONFIG);
 }

@@ -12,7 +12,9 @@ test("without settings the mailbox listens on loopback", () => {
 
 test("a setting that does not parse, or that nobody knows, is refused by name", () => {
   expect(() => readMailboxSettings({ AGENTKEYS_MAILBOX_LISTEN: "8093" })).toThrow(/^AGENTKEYS_MAILBOX_LISTEN must be/);
-  expect(() => readMailboxSettings({ AGENTKEYS_MAILBOX_PORT: "1" })).toThrow(/^AGENTKEYS_MAILBOX_PORT is not a setting/);
+  expect(() => readMailboxSettings({ AGENTKEYS_MAILBOX_PORT: "1" })).toThrow(
+    /^AGENTKEYS_MAILBOX_PORT is not a setting/,
+  );
 });
 
 test("the mailbox does not run in production", () => {

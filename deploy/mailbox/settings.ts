@@ -1,5 +1,6 @@
 import { type Environment, readSettings, SettingsError } from "@agentkeys/lib/settings";
 import { type ListenAddress, listenAddress, oneOf, optional } from "@agentkeys/lib/settings/kinds";
+import { settingNames } from "@agentkeys/lib/settings/names";
 
 export interface MailboxSettings {
   /** Where SMTP is spoken. */
@@ -9,8 +10,8 @@ export interface MailboxSettings {
   logLevel: string;
 }
 
-/** Reads the mailbox's settings; `known` names the settings of the other programs. Throws `SettingsError`. */
-export function readMailboxSettings(env: Environment, known: readonly string[] = []): MailboxSettings {
+/** Reads the mailbox's settings. @throws SettingsError */
+export function readMailboxSettings(env: Environment): MailboxSettings {
   const values = readSettings(
     env,
     {
@@ -24,7 +25,7 @@ export function readMailboxSettings(env: Environment, known: readonly string[] =
       }),
       AGENTKEYS_MAILBOX_LOG_LEVEL: optional("How much is logged.", oneOf("debug", "info", "warn", "error"), "info"),
     },
-    known,
+    settingNames,
   );
   if (env["NODE_ENV"] === "production") {
     throw new SettingsError([
