@@ -16,7 +16,7 @@ COPY bench/package.json bench/
 # No dependency needs its install script here.
 RUN npm ci --ignore-scripts
 COPY . .
-RUN npm run build
+RUN node build.mjs broker keys mailbox
 
 # What all of them stand on: Node, and a folder that the process may write to. No npm packages, no sources.
 FROM node:24-bookworm-slim AS runtime

@@ -1,4 +1,4 @@
-// Bundles each program into one folder that runs with nothing but Node:
+// Bundles each program, or those named as arguments, into one folder that runs with nothing but Node:
 //
 //   dist/broker/main.js     and beside it libsql, whose native binary cannot be bundled
 //   dist/keys/main.js
@@ -15,15 +15,19 @@ import { build } from "esbuild";
 const root = import.meta.dirname;
 const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
 
-await Promise.all([
-  bundle({ entry: "services/broker/main.ts", out: "dist/broker", file: "main", native: ["libsql"] }),
-  bundle({ entry: "services/keys/main.ts", out: "dist/keys", file: "main" }),
-  bundle({ entry: "deploy/mailbox/main.ts", out: "dist/mailbox", file: "main" }),
-  bundle({ entry: "daemon/main.ts", out: "daemon/dist", file: "agentkeys", program: true }),
-]);
+const programs = {
+  broker: { entry: "services/broker/main.ts", out: "dist/broker", file: "main", native: ["libsql"] },
+  keys: { entry: "services/keys/main.ts", out: "dist/keys", file: "main" },
+  mailbox: { entry: "deploy/mailbox/main.ts", out: "dist/mailbox", file: "main" },
+  daemon: { entry: "daemon/main.ts", out: "daemon/dist", file: "agentkeys", command: true },
+};
+const asked = process.argv.slice(2);
+const unknown = asked.filter((name) => !(name in programs));
+if (unknown.length > 0) throw new Error(`${unknown.join(", ")}: there is only ${Object.keys(programs).join(", ")}`);
+await Promise.all((asked.length > 0 ? asked : Object.keys(programs)).map((name) => bundle(programs[name])));
 
-/** `native` packages stay outside and are copied; a `program` gets a first line that lets a shell start it. */
-async function bundle({ entry, out, file, native = [], program = false }) {
+/** `native` packages stay outside and are copied; a `command` gets a first line that lets a shell start it. */
+async function bundle({ entry, out, file, native = [], command = false }) {
   const outdir = join(root, out);
   await rm(outdir, { recursive: true, force: true });
   const result = await build({
@@ -44,11 +48,11 @@ async function bundle({ entry, out, file, native = [], program = false }) {
     // CommonJS packages inside an ES module still call require() for Node's own modules.
     banner: {
       js:
-        (program ? "#!/usr/bin/env node\n" : "") +
+        (command ? "#!/usr/bin/env node\n" : "") +
         'import { createRequire as bundleCreateRequire } from "node:module"; const require = bundleCreateRequire(import.meta.url);',
     },
   });
-  if (!program) {
+  if (!command) {
     const manifest = { name: `@agentkeys/${out.split("/").at(-1)}`, version, private: true, type: "module" };
     await writeFile(join(outdir, "package.json"), `${JSON.stringify(manifest, null, 2)}\n`);
   }
