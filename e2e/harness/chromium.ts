@@ -50,12 +50,13 @@ async function visit(browser: Browser, link: string, buttonName: string): Promis
   try {
     const page = await context.newPage();
     await page.goto(link);
-    const button = page.getByRole("button", { name: buttonName });
-    await button.waitFor();
+    // The page's script takes the token out of the link and goes on by itself.
+    await page.waitForURL("**/login/review");
     const review = await page.locator("body").innerText();
-    const before = page.url();
+    const button = page.getByRole("button", { name: buttonName });
+    if ((await button.count()) !== 1) throw new Error(`The page shows no button "${buttonName}": ${review}`);
     await button.click();
-    await page.waitForURL((url) => url.href !== before);
+    await page.waitForURL((url) => url.pathname !== "/login/review");
     return { review, outcome: await page.locator("body").innerText() };
   } finally {
     await context.close();

@@ -2,9 +2,9 @@
 export interface Confirmer {
   /** What kind of browser it is, for people. */
   readonly name: string;
-  /** Presses "Yes, sign in". Throws when the pages are not as a person would need them. */
+  /** Presses "Yes, sign it in". Throws when the pages are not as a person would need them. */
   confirm(link: string): Promise<Visit>;
-  /** Presses "No, this was not me". */
+  /** Presses "No, this is not me". */
   refuse(link: string): Promise<Visit>;
   close(): Promise<void>;
 }
@@ -17,4 +17,4 @@ export interface Visit {
   outcome: string;
 }
 
-export const BUTTONS = { confirm: "Yes, sign in", refuse: "No, this was not me" } as const;
+export const BUTTONS = { confirm: "Yes, sign it in", refuse: "No, this is not me" } as const;
