@@ -2,7 +2,9 @@ import {
   type DescField,
   type DescMessage,
   fromBinary,
+  fromJson,
   fromJsonString,
+  type JsonObject,
   type JsonValue,
   ScalarType,
 } from "@bufbuild/protobuf";
@@ -43,18 +45,38 @@ function assertJson(message: DescMessage, bytes: Uint8Array): void {
   try {
     fromJsonString(message, utf8.decode(bytes), { ignoreUnknownFields: true });
   } catch (error) {
-    const field = fieldOf(error);
+    const json = fieldOf(error) === undefined ? parseJson(bytes) : undefined;
+    const field = fieldOf(error) ?? unreadableField(message, json);
     if (field !== undefined) {
       throw refusal(ErrorReason.INVALID_REQUEST, `${field.name}: must be ${expectation(field)}, and be given once.`);
     }
-    const json = parseJson(bytes);
     throw refusal(
       ErrorReason.INVALID_REQUEST,
-      json !== null && typeof json === "object" && !Array.isArray(json)
+      isObject(json)
         ? `The request body is not the JSON of ${message.typeName}: a key comes twice, or a value in it cannot be read.`
         : "The request body must be a JSON object.",
     );
   }
+}
+
+/** protobuf-es names the field of a scalar only; of the others it is the first that cannot be read by itself. */
+function unreadableField(message: DescMessage, json: JsonValue | undefined): DescField | undefined {
+  if (!isObject(json)) return undefined;
+  const isUnreadable = (name: string): boolean => {
+    const value = json[name];
+    if (value === undefined) return false;
+    try {
+      fromJson(message, { [name]: value }, { ignoreUnknownFields: true });
+      return false;
+    } catch {
+      return true;
+    }
+  };
+  return message.fields.find((field) => isUnreadable(field.name) || isUnreadable(field.jsonName));
+}
+
+function isObject(json: JsonValue | undefined): json is JsonObject {
+  return json !== null && typeof json === "object" && !Array.isArray(json);
 }
 
 function fieldOf(error: unknown): DescField | undefined {
@@ -71,7 +93,7 @@ function expectation(field: DescField): string {
     case "map":
       return "a JSON object with values of its type";
     case "message":
-      return `the JSON of a ${field.message.typeName}`;
+      return `the JSON of ${field.message.typeName}`;
     case "enum":
       return `the name of a value of ${field.enum.typeName}`;
     case "scalar":

@@ -209,8 +209,7 @@ describe("routes of every other form", () => {
     const wrong = await send(toy, "PATCH", "/v1/books/t/author", json([1]));
     expect(failureIn(wrong.body)).toMatchObject({
       reason: ErrorReason.INVALID_REQUEST,
-      message:
-        "The request body is not the JSON of library.v1.Book: a key comes twice, or a value in it cannot be read.",
+      message: "author: must be the JSON of library.v1.Author, and be given once.",
     });
   });
 
