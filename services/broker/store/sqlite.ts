@@ -25,11 +25,13 @@ export interface SqliteOptions {
   /** Accounts are named by it, so a store belongs to one client id for ever. */
   clientId: string;
   log: Logger;
+  /** Where the file stops growing, in pages of 4 KiB: a disk that is full for tests. Default: the real disk. */
+  maxPages?: number;
 }
 
 /** Opens the store, bringing its schema up to date. @throws SettingsError when the file is not one that this program can use. */
-export async function openSqliteStore({ path, clientId, log }: SqliteOptions): Promise<BrokerStore> {
-  const db = new Kysely<Database>({ dialect: new SqliteDialect({ database: openFile(path) }) });
+export async function openSqliteStore({ path, clientId, log, maxPages }: SqliteOptions): Promise<BrokerStore> {
+  const db = new Kysely<Database>({ dialect: new SqliteDialect({ database: openFile(path, maxPages) }) });
   try {
     await migrate(db, clientId, log);
   } catch (error) {
@@ -97,7 +99,7 @@ function guarded(all: Repositories, guard: Guard): Repositories {
   ) as unknown as Repositories;
 }
 
-function openFile(path: string): SqliteDatabase {
+function openFile(path: string, maxPages: number | undefined): SqliteDatabase {
   try {
     const isNew = !existsSync(path);
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -106,6 +108,7 @@ function openFile(path: string): SqliteDatabase {
     for (const pragma of ["journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000"]) {
       database.exec(`PRAGMA ${pragma}`);
     }
+    if (maxPages !== undefined) database.exec(`PRAGMA max_page_count = ${maxPages}`);
     if (isNew) chmodSync(path, 0o600);
     return database;
   } catch (error) {

@@ -1,0 +1,176 @@
+import { decodeJwt, SignJWT, UnsecuredJWT } from "jose";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+
+import { DAY, HOUR, MINUTE } from "@agentkeys/lib/clock";
+import { Secret } from "@agentkeys/lib/secret";
+import { presentSession } from "@agentkeys/lib/session";
+
+import { reasonOf, signIn, startTestBroker, type TestBroker, testKey, walletSession } from "./testing/broker.ts";
+
+let broker: TestBroker;
+beforeEach(async () => {
+  broker = await startTestBroker();
+});
+afterEach(() => broker.close());
+
+const as = (token: string, key?: Awaited<ReturnType<typeof testKey>>) =>
+  broker.clients(presentSession({ ...(key && { key }), token: () => new Secret(token) }));
+
+describe("lives", () => {
+  test("a key-bound identity session lives 12 hours, a wallet session one, a bearer session 15 minutes", async () => {
+    const ada = await signIn(broker, "ada@example.com");
+    const bob = await signIn(broker, "bob@example.com", { bound: false });
+    const { session } = await walletSession(broker, ada);
+    const life = (token: string): number => {
+      const { exp = 0, iat = 0 } = decodeJwt(token);
+      return (exp - iat) * 1000;
+    };
+    expect(life(ada.token)).toBe(12 * HOUR);
+    expect(life(session.sessionJwt)).toBe(HOUR);
+    expect(life(bob.token)).toBe(15 * MINUTE);
+    broker.pass(12 * HOUR + MINUTE);
+    expect(await reasonOf(ada.clients.account.whoAmI({}))).toBe("SESSION_EXPIRED");
+  });
+
+  test("renewing gives a new token and ends the old one; what came from the old one goes on", async () => {
+    const ada = await signIn(broker, "ada@example.com");
+    const { clients: wallet } = await walletSession(broker, ada);
+    const renewed = await ada.clients.login.renewSession({});
+    expect(await reasonOf(ada.clients.account.whoAmI({}))).toBe("SESSION_REVOKED");
+    const next = as(renewed.sessionJwt, ada.key);
+    expect((await next.account.whoAmI({})).omniAccount).toBe(ada.omniAccount);
+    await wallet.broker.mintOidcJwt({});
+    await next.account.revokeSession({});
+    expect(await reasonOf(wallet.broker.mintOidcJwt({}))).toBe("SESSION_REVOKED");
+  });
+
+  test("renewing ends 30 days after the sign-in", async () => {
+    const ada = await signIn(broker, "ada@example.com");
+    let token = ada.token;
+    for (let day = 0; day < 60; day++) {
+      broker.pass(11 * HOUR + 59 * MINUTE);
+      const answer = await as(token, ada.key)
+        .login.renewSession({})
+        .catch((error: unknown) => error as Error);
+      if (answer instanceof Error) break;
+      token = answer.sessionJwt;
+    }
+    const { exp = 0 } = decodeJwt(token);
+    const signedIn = decodeJwt(ada.token).iat ?? 0;
+    expect(exp - signedIn).toBeLessThanOrEqual(30 * 86400);
+    expect(exp - signedIn).toBeGreaterThan(29 * 86400);
+  });
+
+  test("a bearer session is not renewed", async () => {
+    const bob = await signIn(broker, "bob@example.com", { bound: false });
+    expect(await reasonOf(bob.clients.login.renewSession({}))).toBe("DPOP_REQUIRED");
+  });
+
+  test("two renewals at once give one successor", async () => {
+    const ada = await signIn(broker, "ada@example.com");
+    const answers = await Promise.allSettled([1, 2, 3].map(() => ada.clients.login.renewSession({})));
+    expect(answers.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  });
+});
+
+describe("a token", () => {
+  test("bound to a key is refused as a bearer token, and with a proof by another key", async () => {
+    const ada = await signIn(broker, "ada@example.com");
+    expect(await reasonOf(as(ada.token).account.whoAmI({}))).toBe("DPOP_INVALID");
+    expect(await reasonOf(as(ada.token, await testKey(broker.clock)).account.whoAmI({}))).toBe("DPOP_INVALID");
+  });
+
+  test("without a signature, with an HMAC, or with one changed character is refused", async () => {
+    const ada = await signIn(broker, "ada@example.com", { bound: false });
+    const claims = decodeJwt(ada.token);
+    const unsigned = new UnsecuredJWT(claims).encode();
+    const hmac = await new SignJWT(claims)
+      .setProtectedHeader({ alg: "HS256", typ: "at+jwt" })
+      .sign(new TextEncoder().encode("agentkeys"));
+    const [header = "", payload = "", signature = ""] = ada.token.split(".");
+    const forged = Buffer.from(JSON.stringify({ ...claims, anchor: "0".repeat(64) })).toString("base64url");
+    const tampered = [header, forged, signature].join(".");
+    const cut = [header, payload, ""].join(".");
+    for (const token of [unsigned, hmac, tampered, cut, "garbage", "a.b.c"]) {
+      expect(await reasonOf(as(token).account.whoAmI({}))).toBe("SESSION_INVALID");
+    }
+  });
+
+  test("survives a restart of the broker", async () => {
+    const first = await startTestBroker({ settings: { publicUrl: "http://127.0.0.1:59999" } });
+    const bob = await signIn(first, "bob@example.com", { bound: false });
+    const second = await first.restart();
+    try {
+      const me = await second.clients(presentSession({ token: () => new Secret(bob.token) })).account.whoAmI({});
+      expect(me.omniAccount).toBe(bob.omniAccount);
+    } finally {
+      await second.close();
+    }
+  });
+});
+
+describe("the owner of an account", () => {
+  test("sees every session, and ends one with all that came from it", async () => {
+    const laptop = await signIn(broker, "ada@example.com");
+    const { clients: wallet } = await walletSession(broker, laptop);
+    const phone = await signIn(broker, "ada@example.com");
+    const { sessions } = await phone.clients.account.listSessions({});
+    expect(sessions).toHaveLength(3);
+    expect(sessions.filter(({ current }) => current)).toHaveLength(1);
+    expect(sessions[0]).toMatchObject({ deviceName: "test machine", sourceAddress: "127.0.0.1", dpopBound: true });
+
+    const { sessionIds } = await phone.clients.account.revokeSession({ sessionId: decodeJwt(laptop.token).jti ?? "" });
+    expect(sessionIds).toHaveLength(2);
+    expect(await reasonOf(laptop.clients.account.whoAmI({}))).toBe("SESSION_REVOKED");
+    expect(await reasonOf(wallet.broker.mintOidcJwt({}))).toBe("SESSION_REVOKED");
+    const revoked = await broker.clients().login.listRevokedSessions({});
+    expect(revoked.sessionIds.sort()).toEqual(sessionIds.sort());
+  });
+
+  test("cannot end another's session, nor learn that it exists", async () => {
+    const [ada, bob] = [await signIn(broker, "ada@example.com"), await signIn(broker, "bob@example.com")];
+    const ending = ada.clients.account.revokeSession({ sessionId: decodeJwt(bob.token).jti ?? "" });
+    const unknown = ada.clients.account.revokeSession({ sessionId: "A".repeat(22) });
+    expect(await reasonOf(ending)).toBe("SESSION_NOT_FOUND");
+    expect(await reasonOf(unknown)).toBe("SESSION_NOT_FOUND");
+    await bob.clients.account.whoAmI({});
+  });
+
+  test("reads the history of the account page by page, refusals included, and nobody else's", async () => {
+    const [ada, bob] = [await signIn(broker, "ada@example.com"), await signIn(broker, "bob@example.com")];
+    const { clients: wallet } = await walletSession(broker, ada);
+    await wallet.broker.mintOidcJwt({});
+    await reasonOf(wallet.broker.mintOidcJwt({ audience: "https://evil.example" }));
+    const seen: string[] = [];
+    let pageToken = "";
+    do {
+      const page = await ada.clients.account.listEvents({ pageSize: 2, pageToken });
+      expect(page.events.length).toBeLessThanOrEqual(2);
+      seen.push(...page.events.map(({ action, outcome }) => `${action} ${outcome}`));
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    expect(seen).toEqual([
+      "oidc.minted AUDIENCE_NOT_ALLOWED",
+      "oidc.minted ok",
+      "wallet.verified ok",
+      "challenge.started ok",
+      "wallet.claimed ok",
+      "login.collected ok",
+      "login.confirmed ok",
+    ]);
+    const { events } = await bob.clients.account.listEvents({});
+    expect(events.map(({ action }) => action)).toEqual(["login.collected", "login.confirmed"]);
+  });
+});
+
+describe("tidying up", () => {
+  test("forgets sign-ins, challenges and sessions some time after they expired", async () => {
+    const ada = await signIn(broker, "ada@example.com");
+    await broker.clients().login.startEmailLogin({ email: "late@example.com" });
+    broker.pass(2 * DAY);
+    await broker.tidy();
+    expect(await reasonOf(ada.clients.account.whoAmI({}))).toBe("SESSION_EXPIRED");
+    const { sessionIds } = await broker.clients().login.listRevokedSessions({});
+    expect(sessionIds).toEqual([]);
+  });
+});
