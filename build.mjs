@@ -35,6 +35,9 @@ async function bundle({ entry, out, file, native = [], command = false }) {
     entryPoints: { [file]: entry },
     outdir,
     bundle: true,
+    // A command is started often: what is only imported when it is needed stays in files of its own.
+    splitting: command,
+    chunkNames: "parts/[name]-[hash]",
     platform: "node",
     target: "node20.19",
     format: "esm",
