@@ -1,0 +1,39 @@
+import type { Client } from "@connectrpc/connect";
+
+import type { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
+import type { Clock } from "@agentkeys/lib/clock";
+import type { RandomBytes } from "@agentkeys/lib/random";
+import type { Secret } from "@agentkeys/lib/secret";
+import { createDpopKey } from "@agentkeys/lib/session";
+
+import { type Broker, callBroker, callKeyService } from "./services.ts";
+import type { Enrolment } from "./state/index.ts";
+
+/** What an enrolled machine can do at the services. Each call carries a fresh proof by the device key. */
+export interface Access {
+  enrolment: Enrolment;
+  /** With the identity session: manages the account and the session itself. */
+  asPerson: Broker;
+  /** Without a session, by the device key alone. */
+  asMachine: Broker;
+  /** With a wallet session. */
+  asWallet(token: Secret): Broker;
+  /** The key service, with the identity session. */
+  keys: Client<typeof KeyService>;
+}
+
+/** Opens the services for what is kept on this machine. */
+export async function accessFor(
+  enrolment: Enrolment,
+  o: { keysUrl: string; clock: Clock; random: RandomBytes },
+): Promise<Access> {
+  const key = await createDpopKey(enrolment.deviceKey, o);
+  const { brokerUrl, session } = enrolment;
+  return {
+    enrolment,
+    asPerson: callBroker(brokerUrl, { key, token: session.token }),
+    asMachine: callBroker(brokerUrl, { key }),
+    asWallet: (token) => callBroker(brokerUrl, { key, token }),
+    keys: callKeyService(o.keysUrl, { key, token: session.token }),
+  };
+}

@@ -1,0 +1,137 @@
+import { Command, CommanderError } from "commander";
+
+import type { Context } from "./context.ts";
+import type { Io } from "./io.ts";
+import { complain } from "./output.ts";
+import { ExitCode, Problem, problemOf } from "./problem.ts";
+import { readDaemonSettings } from "./settings.ts";
+import { version } from "./version.ts";
+
+/** Runs one command line (without the names of node and the program) and resolves to its exit code. */
+export async function run(argv: readonly string[], io: Io): Promise<number> {
+  const json = wantsJson(argv);
+  try {
+    let exitCode: number = ExitCode.ok;
+    const program = commandTree(io, json, (code) => (exitCode = code));
+    await program.parseAsync(argv, { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
+    const problem = error instanceof CommanderError ? usageProblem(error) : problemOf(error);
+    complain({ io, json }, problem);
+    if (io.env["AGENTKEYS_LOG_LEVEL"] === "debug") showCauses(io, problem);
+    return problem.exitCode;
+  }
+}
+
+const HELP = `
+Exit codes: 0 done, 1 failed, 2 wrong command line, 4 a sign-in is needed (run \`agentkeys init\`),
+78 a setting or the state folder is wrong. \`exec\` ends with the code of its command.
+
+Settings are environment variables: AGENTKEYS_BROKER_URL, AGENTKEYS_KEYS_URL, AGENTKEYS_STATE_DIR,
+AGENTKEYS_AWS_ROLE_ARN, AGENTKEYS_AWS_SESSION_SECONDS, AGENTKEYS_LISTEN, AGENTKEYS_LOG_LEVEL,
+and those of AWS's SDKs (AWS_REGION, AWS_ENDPOINT_URL_STS).`;
+
+/** Every command is loaded when it is run: AWS's SDKs start this program often, and wait for it. */
+function commandTree(io: Io, json: boolean, exit: (code: number) => void): Command {
+  const context = (): Context => ({ io, json, settings: readDaemonSettings(io.env) });
+  const program = new Command("agentkeys")
+    .description("Short-lived AWS credentials for the agents on this machine, by one sign-in and no key to keep.")
+    .version(version(), "-V, --version")
+    .addHelpText("after", HELP)
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void io.stdout.write(text),
+      // Errors are told in one place, at the end.
+      writeErr: () => undefined,
+    });
+  const JSON_OPTION = ["--json", "answer in JSON, for programs"] as const;
+
+  program
+    .command("init")
+    .description("sign in on this machine, and link the account's wallet")
+    .option("--email <address>", "the address that the sign-in mail goes to; asked for when it is not given")
+    .option("--device-name <name>", "what this machine is called on the confirmation page (default: its host name)")
+    .option(...JSON_OPTION)
+    .action(async (options: { email?: string; deviceName?: string }) => {
+      const { init } = await import("./commands/init.ts");
+      await init(context(), options);
+    });
+
+  program
+    .command("whoami")
+    .description("say which account and wallet this machine acts for")
+    .option(...JSON_OPTION)
+    .action(async () => {
+      const { whoami } = await import("./commands/whoami.ts");
+      await whoami(context());
+    });
+
+  program
+    .command("creds")
+    .description("print AWS credentials, for credential_process in ~/.aws/config")
+    .action(async () => {
+      const { creds } = await import("./commands/creds.ts");
+      await creds(context());
+    });
+
+  program
+    .command("token")
+    .description("print an OIDC JWT about this machine's wallet")
+    .option("--audience <audience>", "for whom it is (default: sts.amazonaws.com)")
+    .option(...JSON_OPTION)
+    .action(async (options: { audience?: string }) => {
+      const { token } = await import("./commands/token.ts");
+      await token(context(), options);
+    });
+
+  program
+    .command("exec")
+    .description("run a command that gets AWS credentials, and nothing but these")
+    .usage("-- <command> [args...]")
+    .argument("<command...>", "the command and its arguments")
+    .passThroughOptions()
+    .action(async (command: string[]) => {
+      const { exec } = await import("./commands/exec.ts");
+      exit(await exec(context(), command));
+    });
+
+  program
+    .command("daemon")
+    .description("keep AWS credentials fresh and serve them to this machine's agents, until stopped")
+    .option(...JSON_OPTION)
+    .action(async () => {
+      const { daemon } = await import("./commands/daemon.ts");
+      await daemon(context());
+    });
+
+  program
+    .command("logout")
+    .description("end this machine's session and remove everything that it keeps")
+    .option(...JSON_OPTION)
+    .action(async () => {
+      const { logout } = await import("./commands/logout.ts");
+      await logout(context());
+    });
+
+  return program;
+}
+
+/** Known before anything is parsed, so that mistakes in the command line are told in the right form too. */
+function wantsJson(argv: readonly string[]): boolean {
+  const end = argv.findIndex((argument) => argument === "--" || argument === "exec");
+  return argv.slice(0, end === -1 ? undefined : end).includes("--json");
+}
+
+function usageProblem({ message, code }: CommanderError): Problem {
+  const text =
+    code === "commander.help" ? "A command is needed." : message.replace(/^error: /, "").replaceAll("\n", " ");
+  return new Problem("USAGE", "usage", text, { remedy: "`agentkeys --help` lists the commands." });
+}
+
+function showCauses(io: Io, problem: Problem): void {
+  for (let cause = problem.details.cause; cause instanceof Error; cause = cause.cause) {
+    io.stderr.write(`${cause.stack ?? cause.message}\n`);
+  }
+}

@@ -1,0 +1,122 @@
+import { accessFor } from "../access.ts";
+import { type Context, stateOf } from "../context.ts";
+import { printable } from "../printable.ts";
+import type { AwsCredentials } from "../credentials/aws-credentials.ts";
+import { enrol } from "../enrolment.ts";
+import { assumeRoleFor } from "../machine.ts";
+import { warn } from "../output.ts";
+import { Problem, problemOf } from "../problem.ts";
+import { type InitScreen, openInitScreen } from "../screens/init-screen.ts";
+import { signInByEmail } from "../sign-in.ts";
+import type { Enrolment, State } from "../state/index.ts";
+
+export interface InitOptions {
+  email?: string;
+  deviceName?: string;
+}
+
+/** `agentkeys init`: signs a person in, then goes the whole way to the wallet's link, and to AWS where a role is set. */
+export async function init(context: Context, options: InitOptions): Promise<void> {
+  const state = stateOf(context);
+  // Before anybody is mailed: the folder can be written, and no other broker's session is in it.
+  const before = await state.update(() => Promise.resolve(undefined));
+  const screen = await openInitScreen(context);
+  try {
+    const enrolment =
+      (await resumable(before, options, context, screen)) ?? (await signIn(context, state, options, screen));
+    await goOn(context, state, enrolment, screen);
+  } catch (error) {
+    screen.brokenOff();
+    throw error;
+  }
+}
+
+/** A sign-in that works, but broke off before the wallet was linked: it is taken up again instead of sending another mail. */
+async function resumable(
+  kept: Enrolment | undefined,
+  { email }: InitOptions,
+  { io }: Context,
+  screen: InitScreen,
+): Promise<Enrolment | undefined> {
+  if (kept === undefined || kept.walletAddress !== undefined || io.clock() >= kept.session.expiresAt) return undefined;
+  if (email !== undefined && email.trim().toLowerCase() !== kept.identity.value) return undefined;
+  const { asPerson } = await accessFor(kept, { ...io, keysUrl: kept.brokerUrl });
+  try {
+    await asPerson.account.whoAmI({});
+  } catch (error) {
+    if (problemOf(error).kind === "sign-in") return undefined;
+    throw error;
+  }
+  screen.resumed(kept);
+  return kept;
+}
+
+async function signIn(context: Context, state: State, options: InitOptions, screen: InitScreen): Promise<Enrolment> {
+  const { io, settings } = context;
+  const email = options.email ?? (await screen.askEmail());
+  const deviceName = printable(options.deviceName ?? io.hostname).slice(0, 64);
+  const signedIn = await signInByEmail(
+    { ...io, brokerUrl: settings.brokerUrl, email, deviceName },
+    {
+      mailed: (code, expiresAt) => screen.mailed(printable(email.trim()), code, expiresAt),
+      hiccup: (problem) => screen.hiccup(problem),
+    },
+  );
+
+  let replaced: Enrolment | undefined;
+  const kept = await state.update(async (current) => {
+    if (current !== undefined && current.omniAccount !== signedIn.omniAccount) {
+      await revoke(context, signedIn);
+      throw otherAccount(current, signedIn);
+    }
+    replaced = current;
+    return current?.walletAddress === undefined ? signedIn : { ...signedIn, walletAddress: current.walletAddress };
+  });
+  if (replaced !== undefined) await revoke(context, replaced);
+  screen.signedIn(signedIn);
+  return kept ?? signedIn;
+}
+
+async function goOn(context: Context, state: State, enrolment: Enrolment, screen: InitScreen): Promise<void> {
+  const { io, settings } = context;
+  const { roleArn, sessionSeconds } = settings.aws;
+  const aws = roleArn === undefined ? undefined : { roleArn, sessionSeconds };
+  const access = await accessFor(enrolment, { ...io, keysUrl: settings.keysUrl });
+  let finished = enrolment;
+  const credentials: AwsCredentials | undefined = await enrol(
+    access,
+    {
+      derived: (address) => screen.derived(address),
+      linked: async (walletAddress) => {
+        finished = { ...enrolment, walletAddress };
+        await state.update((current) => Promise.resolve(current && { ...current, walletAddress }));
+        screen.linked(walletAddress);
+      },
+    },
+    aws && assumeRoleFor(context, aws),
+  );
+  screen.finished(finished, aws && credentials && { credentials, roleArn: aws.roleArn });
+}
+
+/** A session that nobody needs any more is not left behind; that it ends by itself has to do where the broker does not listen. */
+async function revoke(context: Context, enrolment: Enrolment): Promise<void> {
+  try {
+    const { asPerson } = await accessFor(enrolment, { ...context.io, keysUrl: context.settings.keysUrl });
+    await asPerson.account.revokeSession({});
+  } catch (error) {
+    const problem = problemOf(error);
+    if (problem.kind !== "sign-in") warn(context, problem);
+  }
+}
+
+function otherAccount(current: Enrolment, signedIn: Enrolment): Problem {
+  return new Problem(
+    "OTHER_ACCOUNT",
+    "standing",
+    `This machine is enrolled as ${current.identity.value}, and ${signedIn.identity.value} is another account. Nothing was changed.`,
+    {
+      remedy:
+        "To change accounts, run `agentkeys logout` first; for both, set AGENTKEYS_STATE_DIR to another folder for the second.",
+    },
+  );
+}

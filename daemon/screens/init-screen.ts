@@ -1,0 +1,43 @@
+import type { EvmAddress } from "@agentkeys/lib/ethereum";
+
+import type { AwsCredentials } from "../credentials/aws-credentials.ts";
+import type { Context } from "../context.ts";
+import type { Problem } from "../problem.ts";
+import type { Enrolment } from "../state/index.ts";
+
+/** What `agentkeys init` shows while it works, in the order in which it happens. */
+export interface InitScreen {
+  /** Asks for the e-mail address, where none was given. @throws Problem USAGE where nobody can be asked, CANCELLED */
+  askEmail(): Promise<string>;
+  /** A mail was sent: what the person has to do now. `expiresAt`: epoch milliseconds. */
+  mailed(email: string, code: string, expiresAt: number): void;
+  /** The broker cannot be asked right now; `undefined`: it can again. */
+  hiccup(problem: Problem | undefined): void;
+  signedIn(enrolment: Enrolment): void;
+  /** The sign-in was there already; only the wallet is left to do. */
+  resumed(enrolment: Enrolment): void;
+  derived(address: EvmAddress): void;
+  linked(address: EvmAddress): void;
+  /** It is all done; `credentials` where a role is set, as the proof that everything works. */
+  finished(enrolment: Enrolment, aws?: { credentials: AwsCredentials; roleArn: string }): void;
+  /** It broke off; the problem itself is told by the caller. */
+  brokenOff(): void;
+}
+
+/** For programs, for a person at a terminal, or for whoever reads plain lines. */
+export async function openInitScreen(context: Context): Promise<InitScreen> {
+  const { io, json } = context;
+  if (json) return (await import("./json-init-screen.ts")).jsonInitScreen(io);
+  if (io.stdout.isTTY === true && io.stdin.isTTY === true) {
+    return (await import("./terminal-init-screen.ts")).terminalInitScreen(io);
+  }
+  return (await import("./plain-init-screen.ts")).plainInitScreen(io);
+}
+
+/** What comes after `init`, in both forms that people read. */
+export function nextSteps(hasRole: boolean): string[] {
+  if (!hasRole) {
+    return ["Next: set AGENTKEYS_AWS_ROLE_ARN to the IAM role for this wallet, then try `agentkeys creds`."];
+  }
+  return ["Next: `agentkeys exec -- COMMAND` runs an agent with credentials, `agentkeys daemon` serves them to many."];
+}

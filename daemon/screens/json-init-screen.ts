@@ -1,0 +1,34 @@
+import type { Io } from "../io.ts";
+import { isoTime } from "../output.ts";
+import type { Enrolment } from "../state/index.ts";
+import type { InitScreen } from "./init-screen.ts";
+import { noEmail } from "./plain-init-screen.ts";
+
+/** One JSON object per line as things happen, told apart by `event`; the last one is `done`. */
+export function jsonInitScreen({ stdout }: Pick<Io, "stdout">): InitScreen {
+  const emit = (event: string, fields: object): void => void stdout.write(JSON.stringify({ event, ...fields }) + "\n");
+  let away = false;
+  return {
+    askEmail: () => Promise.reject(noEmail()),
+    mailed: (email, code, expiresAt) => emit("mailed", { email, user_code: code, expires_at: isoTime(expiresAt) }),
+    hiccup: (problem) => {
+      if (problem !== undefined && !away) emit("waiting", { reason: problem.reason, message: problem.text });
+      away = problem !== undefined;
+    },
+    signedIn: (enrolment) => emit("signed_in", account(enrolment)),
+    resumed: (enrolment) => emit("signed_in", { ...account(enrolment), resumed: true }),
+    derived: (address) => emit("wallet_derived", { wallet_address: address }),
+    linked: (address) => emit("wallet_linked", { wallet_address: address }),
+    finished: (enrolment, aws) =>
+      emit("done", {
+        ...account(enrolment),
+        wallet_address: enrolment.walletAddress,
+        ...(aws && { role_arn: aws.roleArn, credentials_expire_at: isoTime(aws.credentials.expiresAt) }),
+      }),
+    brokenOff: () => undefined,
+  };
+}
+
+function account({ omniAccount, identity, session }: Enrolment): object {
+  return { omni_account: omniAccount, identity, session_expires_at: isoTime(session.expiresAt) };
+}

@@ -1,0 +1,90 @@
+import { styleText } from "node:util";
+
+import { box, intro, isCancel, log, outro, spinner, text } from "@clack/prompts";
+
+import type { Io } from "../io.ts";
+import { duration } from "../output.ts";
+import { Problem } from "../problem.ts";
+import { type InitScreen, nextSteps } from "./init-screen.ts";
+
+/** For a person at a terminal. */
+export function terminalInitScreen({ stdin, stdout, clock }: Pick<Io, "stdin" | "stdout" | "clock">): InitScreen {
+  const streams = { input: stdin, output: stdout };
+  const wait = spinner({ output: stdout });
+  let waiting = false;
+  const waitFor = (message: string): void => {
+    if (waiting) wait.message(message);
+    else wait.start(message);
+    waiting = true;
+    process.on("exit", interrupted);
+  };
+  const waited = (message: string): void => {
+    process.off("exit", interrupted);
+    if (waiting) wait.stop(message);
+    else log.success(message, streams);
+    waiting = false;
+  };
+
+  intro("agentkeys init", streams);
+  return {
+    async askEmail() {
+      const email = await text({
+        ...streams,
+        message: "Your e-mail address",
+        placeholder: "you@example.com",
+        validate: (value) => (/^\s*[^\s@]+@[^\s@]+\s*$/.test(value ?? "") ? undefined : "That is no e-mail address."),
+      });
+      if (isCancel(email)) throw new Problem("CANCELLED", "standing", "Nothing was done.", { exitCode: INTERRUPTED });
+      return email;
+    },
+    mailed: (email, code, expiresAt) => {
+      log.step(`A mail is on its way to ${email}. Open the link in it and press the button`, streams);
+      log.message("if the page shows this very code:", streams);
+      box(styleText("bold", `\n${code.split("").join(" ")}\n`), "", {
+        ...streams,
+        width: "auto",
+        contentAlign: "center",
+      });
+      waitFor(`Waiting for you, for ${duration(expiresAt - clock())} at the most`);
+    },
+    hiccup: (problem) => waitFor(problem === undefined ? "Waiting for you" : `${problem.message} Still trying`),
+    signedIn: ({ identity }) => {
+      waited(`Signed in as ${identity.value}`);
+      waitFor("Asking the key service for the account's wallet");
+    },
+    resumed: ({ identity }) => {
+      waited(`Already signed in as ${identity.value}`);
+      waitFor("Asking the key service for the account's wallet");
+    },
+    derived: (address) => {
+      waited(`Wallet ${address}`);
+      waitFor("The wallet signs the broker's challenge");
+    },
+    linked: () => {
+      waited("The wallet has signed and is linked");
+      waitFor("Finishing");
+    },
+    finished: (_, aws) => {
+      const expiresAt = aws?.credentials.expiresAt;
+      waited(
+        aws === undefined || expiresAt === undefined
+          ? "This machine is enrolled"
+          : `AWS gave credentials for ${aws.roleArn}, good for ${duration(expiresAt - clock())}`,
+      );
+      outro(nextSteps(aws !== undefined).join("\n"), streams);
+    },
+    brokenOff: () => {
+      process.off("exit", interrupted);
+      if (waiting) wait.error("Stopped");
+      waiting = false;
+    },
+  };
+}
+
+/** What shells expect of a program that Ctrl-C ended: 128 + SIGINT. */
+const INTERRUPTED = 130;
+
+/** While its spinner turns, the terminal library reads the keys and ends the process by itself on Ctrl-C, as if all were well. */
+function interrupted(): void {
+  process.exitCode = INTERRUPTED;
+}

@@ -1,0 +1,74 @@
+import type { DescService } from "@bufbuild/protobuf";
+import { type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
+import { type Client, createClient } from "@connectrpc/connect";
+
+import { AccountService } from "@agentkeys/gen/agentkeys/broker/v1/account_service_pb";
+import { BrokerService } from "@agentkeys/gen/agentkeys/broker/v1/broker_service_pb";
+import { LoginService } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
+import { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
+import { connectTransport } from "@agentkeys/lib/rpc";
+import type { Secret } from "@agentkeys/lib/secret";
+import { type DpopKey, presentSession } from "@agentkeys/lib/session";
+
+import { type Callee, explainCall } from "./call-problem.ts";
+import { Problem } from "./problem.ts";
+
+/** What a call is made with: a proof by the device key always, and a session where there is one. */
+export interface Presenting {
+  key: DpopKey;
+  token?: Secret;
+}
+
+/** The broker's services. Every call fails with a `Problem`. */
+export interface Broker {
+  login: Client<typeof LoginService>;
+  wallet: Client<typeof BrokerService>;
+  account: Client<typeof AccountService>;
+}
+
+/** Somewhat longer than the broker keeps a caller of AwaitLogin waiting. */
+const TIMEOUT_MS = 30_000;
+
+export function callBroker(url: string, presenting: Presenting): Broker {
+  const callee = { name: "broker", url, setting: "AGENTKEYS_BROKER_URL" } as const;
+  return {
+    login: client(LoginService, callee, presenting),
+    wallet: client(BrokerService, callee, presenting),
+    account: client(AccountService, callee, presenting),
+  };
+}
+
+/** The key service, called directly: nothing for it ever goes through the broker. Every call fails with a `Problem`. */
+export function callKeyService(url: string, presenting: Presenting): Client<typeof KeyService> {
+  return client(KeyService, { name: "key service", url, setting: "AGENTKEYS_KEYS_URL" }, presenting);
+}
+
+/** A time out of an answer, in epoch milliseconds. @throws Problem ANSWER_INVALID */
+export function timeOf(timestamp: Timestamp | undefined): number {
+  if (timestamp === undefined) throw invalidAnswer("broker", "a time is missing");
+  return timestampMs(timestamp);
+}
+
+/** An answer that keeps to the protocol but makes no sense. */
+export function invalidAnswer(from: Callee["name"], what: string): Problem {
+  return new Problem("ANSWER_INVALID", "standing", `The ${from}'s answer cannot be used: ${what}.`, {
+    remedy: "It may be of another version than this program.",
+  });
+}
+
+function client<S extends DescService>(service: S, callee: Callee, { key, token }: Presenting): Client<S> {
+  const interceptors = [presentSession(token === undefined ? { key } : { key, token: () => token })];
+  const plain = createClient(service, connectTransport(callee.url, { interceptors, timeoutMs: TIMEOUT_MS }));
+  const explained = Object.entries(plain).map(([name, call]) => [
+    name,
+    // Every RPC of ours is unary, so every one gives a promise.
+    async (...args: unknown[]) => {
+      try {
+        return await (call as (...args: unknown[]) => Promise<unknown>)(...args);
+      } catch (error) {
+        throw explainCall(error, callee);
+      }
+    },
+  ]);
+  return Object.fromEntries(explained) as Client<S>;
+}
