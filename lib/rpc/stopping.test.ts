@@ -127,9 +127,8 @@ test.each(["Connect JSON on HTTP/1.1", "gRPC by connect-node"])(
 
 test("a stream that would never end is ended", async () => {
   const toy = await startToy();
-  const watch = createClient(Health, createGrpcTransport({ baseUrl: toy.url }))
-    .watch({})
-    [Symbol.asyncIterator]();
+  const health = createClient(Health, createGrpcTransport({ baseUrl: toy.url }));
+  const watch = health.watch({})[Symbol.asyncIterator]();
   expect((await watch.next()).value).toMatchObject({ status: ServingStatus.SERVING });
   const ended = watch.next().catch((error: unknown) => error);
   await toy.close();

@@ -21,12 +21,12 @@ import { httpBindings } from "../http-rule.ts";
 /** One way to call an RPC. A failed call rejects with a ConnectError whose details are those of the wire. */
 export interface Protocol {
   name: string;
-  call<I extends DescMessage, O extends DescMessage>(
+  call: <I extends DescMessage, O extends DescMessage>(
     url: string,
     method: DescMethodUnary<I, O>,
     input: MessageInitShape<I>,
     options?: { timeoutMs?: number; headers?: Record<string, string> },
-  ): Promise<MessageShape<O>>;
+  ) => Promise<MessageShape<O>>;
 }
 
 /** Every way that our servers answer. */
@@ -93,8 +93,8 @@ function connectErrorOf({ code, details, metadata }: ServiceError): ConnectError
   const trailer = new Headers({ "grpc-status": String(code) });
   const [status] = metadata.get("grpc-status-details-bin");
   if (Buffer.isBuffer(status)) trailer.set("grpc-status-details-bin", status.toString("base64"));
-  const { details: wireDetails = [] } = findTrailerError(trailer) ?? {};
-  return Object.assign(new ConnectError(details, code as number), { details: wireDetails });
+  const error = findTrailerError(trailer) ?? new ConnectError("no status");
+  return Object.assign(new ConnectError(details, error.code), { details: error.details });
 }
 
 async function callRoute<I extends DescMessage, O extends DescMessage>(
@@ -110,7 +110,9 @@ async function callRoute<I extends DescMessage, O extends DescMessage>(
     JsonValue
   >;
   const hasBody = binding.body === "*";
-  const query = new URLSearchParams(Object.entries(json).map(([name, value]) => [name, String(value)]));
+  const query = new URLSearchParams(
+    Object.entries(json).map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)]),
+  );
   const response = await fetch(`${url}${binding.template}${hasBody ? "" : `?${query}`}`, {
     method: binding.verb,
     headers: {

@@ -35,7 +35,9 @@ export async function exchangeBytes(port: number, bytes: string | Uint8Array): P
 export function parseResponse(text: string): RawResponse {
   const end = text.indexOf("\r\n\r\n");
   const [statusLine = "", ...lines] = text.slice(0, end).split("\r\n");
-  const headers = new Headers(lines.map((line): [string, string] => [line.split(": ")[0]!, line.split(": ")[1]!]));
+  const headers = new Headers(
+    lines.map((line): [string, string] => [line.split(": ", 1)[0] ?? "", line.replace(/^.*?: /, "")]),
+  );
   return { status: Number(statusLine.split(" ")[1]), headers, body: text.slice(end + 4) };
 }
 
