@@ -1,0 +1,60 @@
+import { getOption, hasOption } from "@bufbuild/protobuf";
+import { access, Access } from "@agentkeys/gen/agentkeys/access/v1/access_pb";
+import { describe, expect, test } from "vitest";
+
+import { buildContract, rpcsOf, shortName } from "./descriptors.ts";
+import { routesOf } from "./routes.ts";
+
+// What others build on, written out by hand: a change here is a change of the contract.
+const expected = `
+AccountService/LinkIdentity          POST /v1/account/identities/link    IDENTITY_SESSION
+AccountService/ListEvents            GET  /v1/account/events             IDENTITY_SESSION
+AccountService/ListIdentities        GET  /v1/account/identities         IDENTITY_SESSION
+AccountService/ListSessions          GET  /v1/account/sessions           IDENTITY_SESSION
+AccountService/RevokeSession         POST /v1/account/sessions/revoke    IDENTITY_SESSION
+AccountService/UnlinkIdentity        POST /v1/account/identities/unlink  IDENTITY_SESSION
+AccountService/WhoAmI                GET  /v1/account                    IDENTITY_SESSION
+BrokerService/LinkWallet             POST /v1/wallet/link                IDENTITY_SESSION
+BrokerService/MintOidcJwt            POST /v1/mint-oidc-jwt              WALLET_SESSION
+BrokerService/StartWalletAuth        POST /v1/auth/wallet/start          OPTIONAL_IDENTITY_SESSION
+BrokerService/VerifyWallet           POST /v1/auth/wallet/verify         ANYONE
+KeyService/DeriveAddress             POST /dev/derive-address            ACCOUNT_OWNER
+KeyService/DeriveAddress             POST /tee/derive-address            ACCOUNT_OWNER
+KeyService/GetAttestation            POST /tee/attestation               ANYONE
+KeyService/SignMessage               POST /dev/sign-message              ACCOUNT_OWNER
+KeyService/SignMessage               POST /tee/sign-message              ACCOUNT_OWNER
+LoginService/AwaitLogin              POST /v1/auth/login/await           ANYONE
+LoginService/ListRevokedSessions     GET  /v1/auth/revoked-sessions      ANYONE
+LoginService/RenewSession            POST /v1/auth/renew                 IDENTITY_SESSION
+LoginService/StartEmailLogin         POST /v1/auth/email/start           ANYONE
+LoginService/StartOauthLogin         POST /v1/auth/oauth2/start          ANYONE
+`;
+
+const { services } = buildContract();
+const rpcs = rpcsOf(services);
+
+describe("the contract", () => {
+  test("has these RPCs, routes and callers, and no others", () => {
+    const actual = rpcs.flatMap((rpc) =>
+      routesOf(rpc).map(({ verb, path }) => [shortName(rpc), verb, path, Access[getOption(rpc, access)]].join(" ")),
+    );
+    const rows = expected.trim().split("\n");
+    expect(actual.sort()).toEqual(rows.map((row) => row.split(/\s+/).join(" ")));
+  });
+
+  test("says of every RPC who may call it", () => {
+    const silent = rpcs.filter((rpc) => !hasOption(rpc, access) || getOption(rpc, access) === Access.UNSPECIFIED);
+    expect(silent.map(shortName)).toEqual([]);
+  });
+
+  test("gives every RPC a plain HTTP route, and no route twice", () => {
+    expect(rpcs.filter((rpc) => routesOf(rpc).length === 0).map(shortName)).toEqual([]);
+    const routes = rpcs.flatMap((rpc) => routesOf(rpc).map(({ verb, path }) => `${verb} ${path}`));
+    expect(routes.filter((route, i) => routes.indexOf(route) !== i)).toEqual([]);
+  });
+
+  test("puts the whole message into the body of a POST, and nothing into that of a GET", () => {
+    const bodies = rpcs.flatMap((rpc) => routesOf(rpc).map(({ verb, body }) => `${verb} ${body}`));
+    expect([...new Set(bodies)].sort()).toEqual(["GET ", "POST *"]);
+  });
+});

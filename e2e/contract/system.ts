@@ -1,0 +1,81 @@
+import { randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import type { DescMethod } from "@bufbuild/protobuf";
+import { startBroker } from "@agentkeys/broker/start.ts";
+import { readBrokerSettings } from "@agentkeys/broker/settings.ts";
+import { startKeyService } from "@agentkeys/keys/start.ts";
+import { readKeyServiceSettings } from "@agentkeys/keys/settings.ts";
+import { createLog } from "@agentkeys/lib/log";
+import type { Secret } from "@agentkeys/lib/secret";
+
+import type { Callers } from "./callers.ts";
+import { createCallers, signInByMail } from "./sign-in.ts";
+
+/** The real services, and people to call them as. */
+export interface ContractSystem {
+  /** Of the server that the RPC is a part of. */
+  baseUrlOf(rpc: DescMethod): string;
+  brokerUrl: string;
+  keysUrl: string;
+  callers: Callers;
+  /** The token of a new identity session that is not bound to a DPoP key. */
+  signInWithoutKey(): Promise<Secret>;
+  close(): Promise<void>;
+}
+
+/** Starts the broker and the key service on free ports, with a store of their own and limits that nobody reaches. */
+export async function startContractSystem(): Promise<ContractSystem> {
+  const folder = await mkdtemp(join(tmpdir(), "agentkeys-contract-"));
+  const unlimited = { times: 1_000_000, seconds: 60 };
+  const broker = await startBroker(
+    readBrokerSettings({
+      AGENTKEYS_BROKER_LISTEN: "127.0.0.1:0",
+      AGENTKEYS_BROKER_STORE: join(folder, "broker.sqlite"),
+    }),
+    {
+      log: createLog("broker", { level: "silent" }),
+      allowances: {
+        mailsBySource: unlimited,
+        mailsByMailbox: unlimited,
+        wrongLinks: unlimited,
+        challenges: unlimited,
+        wrongSignatures: unlimited,
+        mints: unlimited,
+      },
+    },
+  );
+  const keys = await startKeyService(
+    readKeyServiceSettings({
+      AGENTKEYS_KEYS_LISTEN: "127.0.0.1:0",
+      AGENTKEYS_KEYS_BROKER_URL: broker.url,
+      AGENTKEYS_KEYS_SIGN_LOG: join(folder, "sign.log"),
+      DEV_KEY_SERVICE_MASTER_SECRET: randomBytes(32).toString("hex"),
+    }),
+    { log: createLog("keys", { level: "silent" }) },
+  );
+  const mailbox = broker.devMailbox;
+  if (mailbox === undefined) throw new Error("a broker without SMTP settings has a development mailbox");
+
+  /** The second part of a package's name is the server that serves it. */
+  const servers: Readonly<Record<string, string>> = { broker: broker.url, keys: keys.url };
+  return {
+    brokerUrl: broker.url,
+    keysUrl: keys.url,
+    baseUrlOf: (rpc) => {
+      const [, server = ""] = rpc.parent.typeName.split(".");
+      const url = servers[server];
+      if (url === undefined) throw new Error(`No server is known that serves ${rpc.parent.typeName}`);
+      return url;
+    },
+    callers: await createCallers(broker.url, mailbox),
+    signInWithoutKey: async () => (await signInByMail(broker.url, mailbox)).token,
+    close: async () => {
+      await keys.close();
+      await broker.close();
+      await rm(folder, { recursive: true });
+    },
+  };
+}
