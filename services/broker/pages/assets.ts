@@ -52,10 +52,14 @@ pre { margin: 0 0 1rem; padding: .9rem 1rem; border-radius: .65rem; background: 
 /** The link's secret stands behind the #, which no browser sends: this hands it to the form, and takes it off the address bar. */
 export const loginScript = `
 "use strict";
-const token = /^#([A-Za-z0-9_-]{43})$/.exec(location.hash);
-if (token !== null) {
+function takeLink() {
+  const token = /^#([A-Za-z0-9_-]{43})$/.exec(location.hash);
+  if (token === null) return;
   history.replaceState(null, "", location.pathname);
   document.getElementById("link").value = token[1];
   document.getElementById("review").submit();
 }
+// The page may be open already when a link is pasted: then only the part behind the # changes.
+addEventListener("hashchange", takeLink);
+takeLink();
 `;
