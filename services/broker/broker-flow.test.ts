@@ -1,7 +1,7 @@
 import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from "jose";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { MINUTE } from "@agentkeys/lib/clock";
+import { HOUR, MINUTE } from "@agentkeys/lib/clock";
 import { presentSession } from "@agentkeys/lib/session";
 
 import {
@@ -240,4 +240,42 @@ describe("who may do what", () => {
       expect(response.status).toBe(404);
     }
   });
+});
+
+describe("limits", () => {
+  const once = { times: 1, seconds: 60 };
+
+  test.each([
+    ["challenges", async (own: TestBroker) => reasonOf(own.clients().broker.startWalletAuth(testWallet()))],
+    ["mints", async (_own: TestBroker, clients: Clients) => reasonOf(clients.broker.mintOidcJwt({}))],
+    [
+      "wrongSignatures",
+      async (own: TestBroker) => {
+        const answer = { requestId: "A".repeat(22), signature: "0x" + "00".repeat(65) };
+        await reasonOf(own.clients().broker.verifyWallet(answer));
+        return reasonOf(own.clients().broker.verifyWallet(answer));
+      },
+    ],
+  ])("too many %s are RATE_LIMITED", async (name, oneMore) => {
+    const own = await startTestBroker({ allowances: { [name]: once } });
+    try {
+      const { clients } = await walletSession(own, await signIn(own, "ada@example.com"));
+      await clients.broker.mintOidcJwt({});
+      expect(await oneMore(own, clients)).toBe("RATE_LIMITED");
+    } finally {
+      await own.close();
+    }
+  });
+});
+
+test("a session that the store no longer knows is refused", async () => {
+  const own = await startTestBroker();
+  try {
+    const ada = await signIn(own, "ada@example.com");
+    own.pass(11 * HOUR);
+    await own.forgetSessions();
+    expect(await reasonOf(ada.clients.account.whoAmI({}))).toBe("SESSION_REVOKED");
+  } finally {
+    await own.close();
+  }
 });

@@ -130,7 +130,11 @@ export async function startBroker(
             createSessionVerifier({
               issuer: publicUrl,
               keys: sessionKeys.verificationKey,
-              isRevoked: async (id) => (await store.sessions.find(id))?.revokedAt !== undefined,
+              // A session that the store does not know (an older copy was put back) is no better than a revoked one.
+              isRevoked: async (id) => {
+                const record = await store.sessions.find(id);
+                return record === undefined || record.revokedAt !== undefined;
+              },
               clock,
             }).verify(token),
         },

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import Libsql from "libsql";
 import { pino } from "pino";
 import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 
@@ -29,6 +30,8 @@ export interface TestBroker extends RunningBroker {
   pass(ms: number): void;
   clock: Clock;
   clients(interceptor?: Interceptor): Clients;
+  /** What an older copy of the store would be like. */
+  forgetSessions(): Promise<void>;
   /** Stops it and starts another one on the same store. */
   restart(): Promise<TestBroker>;
 }
@@ -98,6 +101,12 @@ async function startOn(folder: string, time: { offset: number }, options: TestOp
         broker: createClient(BrokerService, transport),
         account: createClient(AccountService, transport),
       };
+    },
+    forgetSessions: () => {
+      const file = new Libsql(settings.store);
+      file.exec("DELETE FROM session");
+      file.close();
+      return Promise.resolve();
     },
     restart: async () => {
       await running.close();
