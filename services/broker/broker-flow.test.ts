@@ -5,6 +5,7 @@ import { HOUR, MINUTE } from "@agentkeys/lib/clock";
 import { presentSession } from "@agentkeys/lib/session";
 
 import {
+  type Clients,
   reasonOf,
   signIn,
   startTestBroker,
