@@ -32,6 +32,13 @@ const asks = (resource: string, keys: Record<string, string[]> = {}, action = "s
 const tagged = (wallet: string) => ({ "aws:PrincipalTag/wallet": [wallet] });
 
 describe("a policy", () => {
+  test("may hold every character that a bucket or key may, and means it literally", () => {
+    const resource = "arn:aws:s3:::my-bucket.x/a+b(c)[d]{e}^f$g|h\\i-j";
+    const isAllowedAt = (asked: string): boolean => isAllowed(parse([{ Resource: resource }]), asks(asked));
+    expect(isAllowedAt(resource)).toBe(true);
+    expect(isAllowedAt(resource.replace(".x", "-x"))).toBe(false);
+  });
+
   test("that says nothing allows nothing, and one Deny beats every Allow", () => {
     expect(isAllowed(parse([]), asks("arn:aws:s3:::b/k"))).toBe(false);
     expect(isAllowed(parse([{}]), asks("arn:aws:s3:::b/k"))).toBe(true);
