@@ -47,7 +47,7 @@ const h2 = "--http2-prior-knowledge";
 
 describe.each(Object.entries(schemas))("buf curl, knowing the services from %s", (_, schema) => {
   test.each(protocols)("calls over %s", async (protocol) => {
-    const url = `${system.brokerUrl}/agentkeys.broker.v1.LoginService/StartEmailLogin`;
+    const url = `${system.servers.broker}/agentkeys.broker.v1.LoginService/StartEmailLogin`;
     const body = JSON.stringify({ email: "ada@example.com", device_name: "a terminal" });
     const { status, stdout, stderr } = await bufCurl(...schema, "--protocol", protocol, h2, "-d", body, url);
     expect(stderr).toBe("");
@@ -56,7 +56,7 @@ describe.each(Object.entries(schemas))("buf curl, knowing the services from %s",
   });
 
   test.each(protocols)("shows over %s why a call is refused", async (protocol) => {
-    const url = `${system.keysUrl}/agentkeys.keys.v1.KeyService/DeriveAddress`;
+    const url = `${system.servers.keys}/agentkeys.keys.v1.KeyService/DeriveAddress`;
     const refused = await bufCurl(...schema, "--protocol", protocol, h2, "-d", '{"omni_account":"me"}', url);
     expect(refused.status).toBe(8 * Code.InvalidArgument);
     const shown = JSON.parse(refused.stderr) as JsonObject;
@@ -71,7 +71,7 @@ describe.each(Object.entries(schemas))("buf curl, knowing the services from %s",
 
 describe("buf curl, by reflection alone", () => {
   test("lists the services of each server, with health and reflection", async () => {
-    for (const [server, url] of Object.entries({ broker: system.brokerUrl, keys: system.keysUrl })) {
+    for (const [server, url] of Object.entries(system.servers)) {
       const { stdout } = await bufCurl(h2, "--list-services", url);
       const own = services.filter(({ typeName }) => typeName.startsWith(`agentkeys.${server}.`));
       const names = [
@@ -85,7 +85,7 @@ describe("buf curl, by reflection alone", () => {
 
   test("lists every RPC", async () => {
     const listed = await Promise.all(
-      [system.brokerUrl, system.keysUrl].map(async (url) => (await bufCurl(h2, "--list-methods", url)).stdout),
+      Object.values(system.servers).map(async (url) => (await bufCurl(h2, "--list-methods", url)).stdout),
     );
     const methods = listed.join("\n").split("\n");
     const expected = rpcsOf(services).map(({ parent, name }) => `${parent.typeName}/${name}`);
@@ -95,7 +95,7 @@ describe("buf curl, by reflection alone", () => {
 
 test("buf curl presents a session that is not bound to a key as a bearer token", async () => {
   const token = await system.signInWithoutKey();
-  const url = `${system.brokerUrl}/agentkeys.broker.v1.AccountService/WhoAmI`;
+  const url = `${system.servers.broker}/agentkeys.broker.v1.AccountService/WhoAmI`;
   const { stdout, stderr } = await bufCurl("--schema", "proto", "-H", `authorization: Bearer ${token.reveal()}`, url);
   expect(stderr).toBe("");
   expect(JSON.parse(stdout)).toMatchObject({ identity: { type: "IDENTITY_TYPE_EMAIL" } });

@@ -18,8 +18,8 @@ import { createCallers, signInByMail } from "./sign-in.ts";
 export interface ContractSystem {
   /** Of the server that the RPC is a part of. */
   baseUrlOf(rpc: DescMethod): string;
-  brokerUrl: string;
-  keysUrl: string;
+  /** The URL of each server, by the part of its packages' names that stands for it: `agentkeys.broker.v1`. */
+  servers: Readonly<Record<"broker" | "keys", string>>;
   callers: Callers;
   /** The token of a new identity session that is not bound to a DPoP key. */
   signInWithoutKey(): Promise<Secret>;
@@ -59,16 +59,14 @@ export async function startContractSystem(): Promise<ContractSystem> {
   const mailbox = broker.devMailbox;
   if (mailbox === undefined) throw new Error("a broker without SMTP settings has a development mailbox");
 
-  /** The second part of a package's name is the server that serves it. */
-  const servers: Readonly<Record<string, string>> = { broker: broker.url, keys: keys.url };
+  const servers = { broker: broker.url, keys: keys.url };
   return {
-    brokerUrl: broker.url,
-    keysUrl: keys.url,
+    servers,
     baseUrlOf: (rpc) => {
-      const [, server = ""] = rpc.parent.typeName.split(".");
-      const url = servers[server];
-      if (url === undefined) throw new Error(`No server is known that serves ${rpc.parent.typeName}`);
-      return url;
+      const [, name] = rpc.parent.typeName.split(".");
+      const found = Object.entries(servers).find(([server]) => server === name);
+      if (found === undefined) throw new Error(`No server is known that serves ${rpc.parent.typeName}`);
+      return found[1];
     },
     callers: await createCallers(broker.url, mailbox),
     signInWithoutKey: async () => (await signInByMail(broker.url, mailbox)).token,

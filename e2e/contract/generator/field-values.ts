@@ -30,8 +30,8 @@ export interface FieldChoices {
   breaks: BrokenChoice[];
 }
 
-const fitsPerField = 5;
-const breaksPerRule = 5;
+const fitsPerField = 4;
+const breaksPerRule = 4;
 
 /**
  * The choices for one field, each tried on protovalidate. Throws `UnknownRule`; throws an Error when no value fits, when an
@@ -41,38 +41,49 @@ export function chooseValues(desc: DescMessage, field: DescField, nest: Nest): F
   const place = `${desc.typeName}.${field.name}`;
   const declared = readRules(place, getOption(field, rulesOption));
   const { fits, examples, breaks } = withRulesOfAnyType(proposalsFor(field, declared, nest), declared);
-  const choice = (value: Value | undefined): Choice => ({
-    title: `${field.name} = ${value === undefined ? "unset" : show(value, 60)}`,
-    init: value === undefined ? {} : initOf(field, value),
-  });
   const judge = ({ init }: Choice): Broken[] =>
-    brokenRules(desc, create(desc, init)).filter((broken) => broken.top === field.name);
+    brokenRules(desc, create(desc, init)).filter(({ top }) => top === field.name);
+  const isGood = (candidate: Candidate): boolean => judge(candidate).length === 0;
 
-  const wrong = examples.map(choice).find((example) => judge(example).length > 0);
+  const wrong = examples.map((value) => candidateFor(field, value)).find((candidate) => !isGood(candidate));
   if (wrong !== undefined)
     throw new Error(`${place}: the example ${wrong.title} breaks ${judge(wrong)[0]?.rule ?? ""}`);
-  const good = distinctBy(examples.length > 0 ? examples : fits, show).filter(
-    (value) => judge(choice(value)).length === 0,
+  const proposed = distinctBy(examples.length > 0 ? examples : fits, show);
+  const good = proposed.filter((value) => isGood(candidateFor(field, value)));
+  const few = spread(
+    good.map((value) => candidateFor(field, value)),
+    fitsPerField,
+    sizeOf,
   );
-  const fitting = [...spread(good, fitsPerField).map(choice), choice(undefined)].filter(
-    (one) => judge(one).length === 0,
-  );
+  const fitting = [...few, candidateFor(field, undefined)].filter(isGood);
   if (fitting.length === 0) throw new Error(`${place}: no value was found that keeps its rules; give it an example`);
 
   const breaking = breaks.flatMap(({ rule, values }) => {
-    const candidates = values(good).map(choice);
-    if (rule === "required") candidates.push(choice(undefined));
-    const confirmed = candidates.flatMap((candidate): BrokenChoice[] => {
+    const candidates = rule === "required" ? [...values(good), undefined] : values(good);
+    const confirmed = candidates.flatMap((value): (BrokenChoice & Candidate)[] => {
+      const candidate = candidateFor(field, value);
       const broken = judge(candidate).find((one) => isSameRule(rule, one));
       return broken === undefined ? [] : [{ ...candidate, rule, field: broken.field, reason: broken.reason }];
     });
     if (confirmed.length === 0) throw new Error(`${place}: no value was found that breaks the rule "${rule}"`);
-    return spread(
-      distinctBy(confirmed, ({ title }) => title),
-      breaksPerRule,
-    );
+    const different = distinctBy(confirmed, ({ title }) => title);
+    return spread(different, breaksPerRule, sizeOf);
   });
   return { fits: fitting, breaks: distinctBy(breaking, ({ rule, title }) => `${rule} ${title}`) };
+}
+
+interface Candidate extends Choice {
+  /** Roughly how many characters it takes to write down. */
+  size: number;
+}
+
+function candidateFor(field: DescField, value: Value | undefined): Candidate {
+  if (value === undefined) return { title: `${field.name} = unset`, init: {}, size: 0 };
+  return { title: `${field.name} = ${show(value, 60)}`, init: initOf(field, value), size: show(value).length };
+}
+
+function sizeOf({ size }: Candidate): number {
+  return size;
 }
 
 function proposalsFor(field: DescField, declared: DeclaredRules, nest: Nest): Proposals {

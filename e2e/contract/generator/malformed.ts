@@ -58,6 +58,39 @@ export function malformedBinary(desc: DescMessage, base: Message): Malformed[] {
   ];
 }
 
+/** Query strings, for a route whose message stands there. */
+export function malformedQuery(desc: DescMessage): Malformed[] {
+  const singular = desc.fields.filter(({ fieldKind }) => fieldKind === "scalar" || fieldKind === "enum");
+  const queryFor = (field: DescField, query: string): Malformed => ({
+    title: query,
+    bytes: Buffer.from(query),
+    field: field.name,
+  });
+  return [
+    ...singular.flatMap((field) => wrongTexts(field).map((text) => queryFor(field, `${field.name}=${text}`))),
+    ...singular.map((field) => queryFor(field, `${field.name}=1&${field.name}=1`)),
+    { title: "percent signs that encode nothing", bytes: Buffer.from("a=%zz") },
+    { title: "percent signs that encode no UTF-8", bytes: Buffer.from("a=%ff") },
+  ];
+}
+
+function wrongTexts({ scalar }: DescField): string[] {
+  switch (scalar) {
+    case undefined:
+    case ScalarType.STRING:
+      return [];
+    case ScalarType.BYTES:
+      return ["%25%25%25"];
+    case ScalarType.BOOL:
+      return ["yes", "1", ""];
+    case ScalarType.FLOAT:
+    case ScalarType.DOUBLE:
+      return ["abc", ""];
+    default:
+      return ["abc", "1.5", "99999999999999999999999", ""];
+  }
+}
+
 /** The same message with an unknown field: it must make no difference. */
 export function unknownJson(desc: DescMessage, base: Message): string {
   const json = toJson(desc, base, { useProtoFieldName: true }) as JsonObject;

@@ -47,7 +47,11 @@ function generate(desc: DescMessage, above: readonly string[]): Messages {
   const nest: Nest = (inner) => {
     if ([...above, desc.typeName].includes(inner.typeName)) return { valid: [], broken: [] };
     const { valid, broken } = generate(inner, [...above, desc.typeName]);
-    return { valid: valid.map(({ message }) => message), broken };
+    // One break for each rule: more would multiply with every level and list.
+    return {
+      valid: valid.slice(0, 3).map(({ message }) => message),
+      broken: distinctBy(broken, ({ field, rule }) => `${field} ${rule}`),
+    };
   };
   const slots = slotsOf(desc, nest);
   const build = (choices: readonly Choice[]): ValidMessage => ({

@@ -72,10 +72,16 @@ export function distinctBy<T>(values: readonly T[], keyOf: (value: T) => string)
   });
 }
 
-/** At most `count` of the values, from the whole range of them, first and last included. */
-export function spread<T>(values: readonly T[], count: number): T[] {
-  if (values.length <= count) return [...values];
-  return Array.from({ length: count }, (_, i) => values[Math.round((i * (values.length - 1)) / (count - 1))] as T);
+/**
+ * At most `count` of the values, from the whole range of them, first and last included; of those that are very long, which
+ * cost every test much, only one.
+ */
+export function spread<T>(values: readonly T[], count: number, sizeOf: (value: T) => number): T[] {
+  const isLong = (value: T): boolean => sizeOf(value) > 10_000;
+  const firstLong = values.findIndex(isLong);
+  const bearable = values.filter((value, i) => i === firstLong || !isLong(value));
+  if (bearable.length <= count) return bearable;
+  return Array.from({ length: count }, (_, i) => bearable[Math.round((i * (bearable.length - 1)) / (count - 1))] as T);
 }
 
 /** A value as text, short where it is long: for test titles, and to tell values apart. */

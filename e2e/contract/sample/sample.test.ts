@@ -7,6 +7,7 @@ import { messagesOf } from "../generator/messages.ts";
 import { describeMalformed } from "../malformed-suite.ts";
 import { allProtocols } from "../protocols/all.ts";
 import { anonymous } from "../protocols/protocol.ts";
+import { describeRoutes } from "../route-suite.ts";
 import { describeRpc } from "../rpc-suite.ts";
 import { startSampleServer } from "./server.ts";
 
@@ -26,6 +27,7 @@ for (const rpc of rpcsOf(services)) {
   describeRpc({ rpc, protocols: protocolsOf(rpc, server.url), callers });
   describeMalformed(rpc, server.url);
 }
+describeRoutes(services, server.url);
 
 test("the sample's RPCs are served, so that the tests above are about answers and not about refusals", async () => {
   for (const rpc of rpcsOf(services)) {
