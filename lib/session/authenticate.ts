@@ -4,7 +4,7 @@ import { createContextKey, type Interceptor, type StreamRequest, type UnaryReque
 import { access, Access } from "@agentkeys/gen/agentkeys/access/v1/access_pb";
 
 import { ErrorReason, Failure } from "../failure.ts";
-import { requestInfo } from "../rpc/request-info.ts";
+import { requestInfo, type RequestInfo } from "../rpc/request-info.ts";
 import { isLoopback } from "../settings/kinds.ts";
 import type { DpopVerifier } from "./dpop-verifier.ts";
 import type { Session, SessionKind, SessionVerifier } from "./session.ts";
@@ -24,6 +24,17 @@ export interface AuthenticateOptions {
   dpop?: DpopVerifier;
   /** What ACCESS_ACCOUNT_OWNER asks for: an identity session, or merely that the caller is on this machine. */
   accountOwner?: "session" | "loopback";
+  /** Told when somebody with a good session is refused: the wrong kind of session, or a proof that is not its own. */
+  onRefusal?: (refusal: Refusal) => Promise<void>;
+}
+
+/** A call that its caller's session did not get through. */
+export interface Refusal {
+  session: Session;
+  failure: Failure;
+  /** The RPC's name, for example `MintOidcJwt`. */
+  call: string;
+  info: RequestInfo;
 }
 
 /**
@@ -31,7 +42,9 @@ export interface AuthenticateOptions {
  * and the proof in the call's context. An RPC of ours that declares nothing is refused; services of others (health,
  * reflection) are open.
  */
-export function authenticate({ verifier, dpop, accountOwner = "session" }: AuthenticateOptions): Interceptor {
+export function authenticate(options: AuthenticateOptions): Interceptor {
+  const { verifier, dpop, accountOwner = "session", onRefusal } = options;
+
   const admit = async (req: UnaryRequest | StreamRequest): Promise<void> => {
     if (!req.service.typeName.startsWith("agentkeys.")) return;
     const rule = hasOption(req.method, access) ? getOption(req.method, access) : Access.UNSPECIFIED;
@@ -43,9 +56,7 @@ export function authenticate({ verifier, dpop, accountOwner = "session" }: Authe
     } else if (rule === Access.OPTIONAL_IDENTITY_SESSION && !req.header.has("authorization")) {
       await noteProof(req);
     } else if (kind !== undefined) {
-      const session = await sessionOf(req);
-      if (session.kind !== kind) throw wrongKind(kind, session.kind);
-      req.contextValues.set(currentSession, session);
+      req.contextValues.set(currentSession, await sessionOf(req, kind));
     } else {
       throw new Failure(ErrorReason.NOT_SERVED, "this call declares nobody who may make it");
     }
@@ -58,29 +69,21 @@ export function authenticate({ verifier, dpop, accountOwner = "session" }: Authe
     req.contextValues.set(dpopProof, await dpop.verify(proof, { method, path }));
   };
 
-  const sessionOf = async (req: UnaryRequest | StreamRequest): Promise<Session> => {
+  const sessionOf = async (req: UnaryRequest | StreamRequest, kind: SessionKind): Promise<Session> => {
     const { scheme, token } = credentialsOf(req.header.get("authorization"));
     if (verifier === undefined || dpop === undefined) {
       throw new Failure(ErrorReason.SESSION_INVALID, "this server knows no broker, so it accepts no session");
     }
     const session = await verifier.verify(token);
-    if (session.dpopThumbprint === undefined) {
-      if (scheme === "bearer") return session;
-      throw new Failure(ErrorReason.DPOP_INVALID, "the session is not bound to a DPoP key: send it as Bearer");
+    try {
+      if (session.dpopThumbprint !== undefined) await checkProof(req, dpop, scheme, token, session.dpopThumbprint);
+      else if (scheme !== "bearer") throw notBound();
+      if (session.kind !== kind) throw wrongKind(kind, session.kind);
+    } catch (failure) {
+      const info = req.contextValues.get(requestInfo);
+      if (failure instanceof Failure) await onRefusal?.({ session, failure, call: req.method.name, info });
+      throw failure;
     }
-    const proof = req.header.get("dpop");
-    if (scheme !== "dpop" || proof === null) {
-      throw new Failure(
-        ErrorReason.DPOP_INVALID,
-        "the session is bound to a DPoP key: send it as DPoP, with a proof in the DPoP header (RFC 9449 section 7.1)",
-      );
-    }
-    const { method, path } = req.contextValues.get(requestInfo);
-    const { thumbprint } = await dpop.verify(proof, { method, path, accessToken: token });
-    if (thumbprint !== session.dpopThumbprint) {
-      throw new Failure(ErrorReason.DPOP_INVALID, "the DPoP proof is by another key than the session is bound to");
-    }
-    req.contextValues.set(dpopProof, { thumbprint });
     return session;
   };
 
@@ -88,6 +91,33 @@ export function authenticate({ verifier, dpop, accountOwner = "session" }: Authe
     await admit(req);
     return next(req);
   };
+}
+
+/** The proof must be for this very request and token, by the key that the session is bound to; it is noted in the context. */
+async function checkProof(
+  req: UnaryRequest | StreamRequest,
+  dpop: DpopVerifier,
+  scheme: "bearer" | "dpop",
+  accessToken: string,
+  bound: string,
+): Promise<void> {
+  const proof = req.header.get("dpop");
+  if (scheme !== "dpop" || proof === null) {
+    throw new Failure(
+      ErrorReason.DPOP_INVALID,
+      "the session is bound to a DPoP key: send it as DPoP, with a proof in the DPoP header (RFC 9449 section 7.1)",
+    );
+  }
+  const { method, path } = req.contextValues.get(requestInfo);
+  const { thumbprint } = await dpop.verify(proof, { method, path, accessToken });
+  if (thumbprint !== bound) {
+    throw new Failure(ErrorReason.DPOP_INVALID, "the DPoP proof is by another key than the session is bound to");
+  }
+  req.contextValues.set(dpopProof, { thumbprint });
+}
+
+function notBound(): Failure {
+  return new Failure(ErrorReason.DPOP_INVALID, "the session is not bound to a DPoP key: send it as Bearer");
 }
 
 function sessionKindFor(rule: Access): SessionKind | undefined {

@@ -141,6 +141,8 @@ describe("the owner of an account", () => {
     const { clients: wallet } = await walletSession(broker, ada);
     await wallet.broker.mintOidcJwt({});
     await reasonOf(wallet.broker.mintOidcJwt({ audience: "https://evil.example" }));
+    await reasonOf(ada.clients.broker.mintOidcJwt({}));
+    await reasonOf(as(ada.token).account.whoAmI({}));
     const seen: string[] = [];
     let pageToken = "";
     do {
@@ -150,6 +152,8 @@ describe("the owner of an account", () => {
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
     expect(seen).toEqual([
+      "call.refused DPOP_INVALID",
+      "call.refused SESSION_KIND",
       "oidc.minted AUDIENCE_NOT_ALLOWED",
       "oidc.minted ok",
       "wallet.verified ok",

@@ -2,12 +2,14 @@ import { AccountService } from "@agentkeys/gen/agentkeys/broker/v1/account_servi
 import { BrokerService } from "@agentkeys/gen/agentkeys/broker/v1/broker_service_pb";
 import { LoginService } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
 import { type Clock, MINUTE, systemClock } from "@agentkeys/lib/clock";
+import { ErrorReason } from "@agentkeys/lib/failure";
 import { createLog, type Logger } from "@agentkeys/lib/log";
 import { type RandomBytes, systemRandom } from "@agentkeys/lib/random";
 import { Readiness, serve } from "@agentkeys/lib/rpc";
 import { ownOrigins } from "@agentkeys/lib/rpc/own-origins";
 import { authenticate, createDpopVerifier, createSessionVerifier } from "@agentkeys/lib/session";
 
+import { auditEvent } from "./audit/index.ts";
 import { type Allowances, createLimits } from "./limits/index.ts";
 import { createBell, type LoginParts } from "./login/index.ts";
 import { createDevMailbox, createSmtpMailer, type DevMailbox } from "./mail/index.ts";
@@ -139,6 +141,10 @@ export async function startBroker(
             }).verify(token),
         },
         dpop: createDpopVerifier({ origins: () => origins, clock }),
+        onRefusal: ({ session, failure, call, info }) => {
+          const facts = { anchor: session.anchor, sessionId: session.id, outcome: ErrorReason[failure.reason] };
+          return store.audit.append(auditEvent(clock(), info, { action: "call.refused", ...facts, subject: call }));
+        },
       }),
     ],
     readiness,

@@ -11,7 +11,8 @@ export type AuditAction =
   | "wallet.claimed"
   | "challenge.started"
   | "wallet.verified"
-  | "oidc.minted";
+  | "oidc.minted"
+  | "call.refused";
 
 /** One thing that happened or was refused: who, what, from where, with what outcome. Never a secret. */
 export interface AuditEvent {
