@@ -17,4 +17,9 @@ export interface Callers {
   rightfulForReading(access: Access): Promise<Caller>;
   /** Somebody with a good session of the other kind than the option asks for. */
   withOtherSession(access: Access): Promise<Caller>;
+  /**
+   * For RPCs that only succeed with what another call or a person has made ready, which no rule of a field can say: a request
+   * that succeeds once, by the RPC's short name.
+   */
+  prepared: Readonly<Record<string, () => Promise<{ init: Readonly<Record<string, unknown>>; caller: Caller }>>>;
 }

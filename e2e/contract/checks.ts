@@ -8,10 +8,13 @@ import { shapeOf } from "./shape.ts";
 /** What is wrong with one answer; nothing when all is well. */
 export type Problem = string;
 
-/** A valid message may be refused for many reasons, but never as invalid. */
+/** A valid message from somebody who may call may be refused for many reasons, but neither as invalid nor for its caller. */
 export function problemsWithValid(answer: Answer): Problem[] {
   if (isSuccess(answer)) return [];
-  return [...problemsWithRefusal(answer), ...(answer.code === "invalid_argument" ? [`refused as ${say(answer)}`] : [])];
+  const wrong =
+    ["invalid_argument", "unauthenticated"].includes(answer.code) ||
+    ["SESSION_KIND", "WRONG_ACCOUNT"].includes(answer.reason ?? "");
+  return [...problemsWithRefusal(answer), ...(wrong ? [`refused as ${say(answer)}`] : [])];
 }
 
 /** A broken message must be refused as invalid, with the reason that the field declares, and its name. */

@@ -47,6 +47,7 @@ describe("a server that does not is found out when it", () => {
   test.each<[string, "valid" | "broken", Answer, RegExp]>([
     ["validates nothing", "broken", success({}), /accepted, though it breaks uint32\.lte/],
     ["refuses what is valid", "valid", refused({ code: "invalid_argument" }), /refused as invalid_argument/],
+    ["turns the rightful caller away", "valid", refused({ code: "unauthenticated" }), /refused as unauthenticated/],
     ["refuses what is invalid for another reason", "broken", refused({}), /not invalid_argument but not_found/],
     [
       "gives no reason",

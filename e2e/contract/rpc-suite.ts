@@ -1,11 +1,11 @@
-import { type DescMethodUnary, getOption } from "@bufbuild/protobuf";
+import { create, type DescMethodUnary, getOption } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { access as accessOption, Access } from "@agentkeys/gen/agentkeys/access/v1/access_pb";
 import { ErrorReason } from "@agentkeys/gen/agentkeys/errors/v1/error_reason_pb";
 import { describe, expect, test } from "vitest";
 
 import type { Caller, Callers } from "./callers.ts";
-import { type Problem, problemsWithBroken, problemsWithStranger, problemsWithValid } from "./checks.ts";
+import { disagreements, type Problem, problemsWithBroken, problemsWithStranger, problemsWithValid } from "./checks.ts";
 import { shortName } from "./descriptors.ts";
 import { createExaminer, type Examination } from "./examiner.ts";
 import { messagesOf, type ValidMessage } from "./generator/messages.ts";
@@ -29,6 +29,7 @@ export function describeRpc({ rpc, protocols, callers }: Subject): void {
   const examine = createExaminer(rpc, protocols[0]);
   const people = peopleFor(rpc, access, callers);
   const { nobody, member, rightful } = people;
+  const prepare = callers.prepared[shortName(rpc)];
 
   describe(shortName(rpc), () => {
     describe.each(protocols.map((protocol) => [protocol.name, protocol] as const))("over %s", (_, protocol) => {
@@ -50,6 +51,18 @@ export function describeRpc({ rpc, protocols, callers }: Subject): void {
         test("without a session valid messages are served too", async () => {
           const examination = { who: "nobody", caller: nobody, cases: valid, check: problemsWithValid };
           expect(await examine(protocol, examination)).toEqual([]);
+        });
+      }
+
+      if (prepare !== undefined) {
+        test("what was made ready for it succeeds, and is answered as over every protocol", async () => {
+          const send = async (by: Protocol): Promise<Answer> => {
+            const { init, caller } = await prepare();
+            return by.call(create(rpc.input, init), caller.credentials);
+          };
+          const answer = await send(protocol);
+          expect(answer.code).toBe("ok");
+          expect(disagreements(rpc, answer, await send(protocols[0]))).toEqual([]);
         });
       }
 

@@ -12,7 +12,8 @@ import { createLog } from "@agentkeys/lib/log";
 import type { Secret } from "@agentkeys/lib/secret";
 
 import type { Callers } from "./callers.ts";
-import { createCallers, signInByMail } from "./sign-in.ts";
+import { createCallers } from "./people.ts";
+import { signIn } from "./sign-in.ts";
 
 /** The real services, and people to call them as. */
 export interface ContractSystem {
@@ -69,7 +70,7 @@ export async function startContractSystem(): Promise<ContractSystem> {
       return found[1];
     },
     callers: await createCallers(broker.url, mailbox),
-    signInWithoutKey: async () => (await signInByMail(broker.url, mailbox)).token,
+    signInWithoutKey: async () => (await signIn(broker.url, mailbox)).token,
     close: async () => {
       await keys.close();
       await broker.close();

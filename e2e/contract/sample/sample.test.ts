@@ -20,7 +20,7 @@ const anyone = (access: Access) => {
   if (access !== Access.ANYONE) throw new Error("the sample's RPCs are for anyone");
   return Promise.resolve({ credentials: anonymous });
 };
-const callers: Callers = { rightful: anyone, rightfulForReading: anyone, withOtherSession: anyone };
+const callers: Callers = { rightful: anyone, rightfulForReading: anyone, withOtherSession: anyone, prepared: {} };
 
 const protocolsOf = allProtocols(image);
 for (const rpc of rpcsOf(services)) {
