@@ -21,7 +21,7 @@ export function trustPolicy(o: {
   issuer: string;
   audience?: string;
   subject?: string;
-  requiredTag?: string;
+  requiredTag?: string | undefined;
   actions?: string[];
 }): Policy {
   const name = o.issuer.replace(/^https?:\/\//, "");

@@ -10,9 +10,6 @@ import {
 import { type Policy, trustPolicy, walletPolicy, WALLET_TAG } from "./policies.ts";
 import { type AdminAccess, createIam } from "./provision.ts";
 
-const ROLE = "agentkeys";
-const BUCKET = "agentkeys-vault";
-
 /** A bucket in which every wallet has a place of its own, and the role that reaches it. */
 export interface Vault {
   roleArn: string;
@@ -23,22 +20,30 @@ export interface Vault {
   setPolicy(policy: Policy): Promise<void>;
 }
 
-/** Sets up an account as an operator does on AWS: the provider, the role and whom it trusts, the bucket, the role's policy. */
-export async function prepareVault(cloud: AdminAccess & { dialect: "aws" | "rgw" }, issuer: string): Promise<Vault> {
+/**
+ * Sets up an account as an operator does on AWS: the provider, the role and whom it trusts, the bucket, the role's policy. `name`
+ * tells several in one account apart.
+ */
+export async function prepareVault(
+  cloud: AdminAccess & { dialect: "aws" | "rgw" },
+  issuer: string,
+  { name = "agentkeys", requiredTag = WALLET_TAG }: { name?: string; requiredTag?: string | undefined } = {},
+): Promise<Vault> {
+  const bucket = `${name}-vault`;
   const iam = createIam(cloud);
   await iam.createProvider(issuer, ["sts.amazonaws.com"]);
-  await iam.createRole(ROLE, trustPolicy({ provider: iam.providerArn(issuer), issuer, requiredTag: WALLET_TAG }));
+  await iam.createRole(name, trustPolicy({ provider: iam.providerArn(issuer), issuer, requiredTag }));
   const s3 = openS3(cloud.url, cloud.admin);
-  await s3.send(new CreateBucketCommand({ Bucket: BUCKET }));
+  await s3.send(new CreateBucketCommand({ Bucket: bucket }));
   s3.destroy();
-  const setPolicy = (policy: Policy): Promise<void> => iam.putRolePolicy(ROLE, policy);
-  if (cloud.dialect === "aws") await setPolicy(walletPolicy({ bucket: BUCKET, dialect: "aws" }));
+  const setPolicy = (policy: Policy): Promise<void> => iam.putRolePolicy(name, policy);
+  if (cloud.dialect === "aws") await setPolicy(walletPolicy({ bucket, dialect: "aws" }));
   return {
-    roleArn: iam.roleArn(ROLE),
-    bucket: BUCKET,
+    roleArn: iam.roleArn(name),
+    bucket,
     setPolicy,
     async admit(wallets) {
-      if (cloud.dialect === "rgw") await setPolicy(walletPolicy({ bucket: BUCKET, dialect: "rgw", wallets }));
+      if (cloud.dialect === "rgw") await setPolicy(walletPolicy({ bucket, dialect: "rgw", wallets }));
     },
   };
 }
