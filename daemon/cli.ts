@@ -126,8 +126,9 @@ function wantsJson(argv: readonly string[]): boolean {
 
 function usageProblem({ message, code }: CommanderError): Problem {
   const text =
-    code === "commander.help" ? "A command is needed." : message.replace(/^error: /, "").replaceAll("\n", " ");
-  return new Problem("USAGE", "usage", text, { remedy: "`agentkeys --help` lists the commands." });
+    code === "commander.help" ? "a command is needed" : message.replace(/^error: /, "").replaceAll("\n", " ");
+  const sentence = text.charAt(0).toUpperCase() + text.slice(1) + (/[.)]$/.test(text) ? "" : ".");
+  return new Problem("USAGE", "usage", sentence, { remedy: "`agentkeys --help` lists the commands." });
 }
 
 function showCauses(io: Io, problem: Problem): void {

@@ -38,8 +38,8 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 export const ROLE_ARN = "AGENTKEYS_AWS_ROLE_ARN";
 
 const declared = {
-  AGENTKEYS_BROKER_URL: optional("the broker", baseUrl, "http://127.0.0.1:8091"),
-  AGENTKEYS_KEYS_URL: optional("the key service", baseUrl, "http://127.0.0.1:8092"),
+  AGENTKEYS_BROKER_URL: optional("the broker", serviceUrl, "http://127.0.0.1:8091"),
+  AGENTKEYS_KEYS_URL: optional("the key service", serviceUrl, "http://127.0.0.1:8092"),
   AGENTKEYS_STATE_DIR: optional("the folder that holds this machine's session", text, undefined),
   [ROLE_ARN]: optional("the IAM role that credentials are for", roleArn, undefined),
   // STS's own limits; a role may allow less than the upper one.
@@ -83,6 +83,13 @@ export function requireRole({ roleArn, sessionSeconds }: AwsSettings): Required<
       remedy: "Set it, for example, to arn:aws:iam::123456789012:role/agentkeys.",
     },
   );
+}
+
+/** Tokens come back in answers: over a network nobody else may read them. */
+function serviceUrl(value: string): string {
+  const url = new URL(baseUrl(value));
+  if (url.protocol === "https:" || isLoopback(url.hostname)) return value;
+  throw new SettingError("must begin with https://, except on loopback");
 }
 
 /** Partitions and account names are not ours to judge: other STS implementations have their own. */

@@ -1,5 +1,5 @@
 import { mkdir, stat } from "node:fs/promises";
-import { isAbsolute, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 
 import type { Environment } from "@agentkeys/lib/settings";
 
@@ -19,11 +19,31 @@ export function stateFolder(o: { stateDir?: string; env: Environment; home: stri
 /** Makes the folder where it is missing, for its owner alone. @throws Problem STATE_* */
 export async function makeFolder(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 });
+    await makePath(path);
   } catch (error) {
     throw unusable(path, error);
   }
   await checkFolder(path);
+}
+
+/** Not by `mkdir`'s `recursive`, which never returns where a folder above can be seen but nothing be made in it (as in /proc). */
+async function makePath(path: string): Promise<void> {
+  try {
+    await makeOne(path);
+  } catch (error) {
+    if (!isSystemError(error, "ENOENT") || dirname(path) === path) throw error;
+    await makePath(dirname(path));
+    await makeOne(path);
+  }
+}
+
+async function makeOne(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    // Another process may make it at the same moment.
+    if (!isSystemError(error, "EEXIST")) throw error;
+  }
 }
 
 /** Whether there is such a folder, and nobody else can look into it. @throws Problem STATE_* */

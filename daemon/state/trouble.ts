@@ -14,6 +14,7 @@ export function unusable(path: string, cause: unknown): Problem {
     EPERM: "this user is not allowed to",
     ENOSPC: "the disk is full",
     EDQUOT: "this user's share of the disk is full",
+    ENOENT: "its folder cannot be made",
     ENOTDIR: "a part of the path is not a folder",
     ELOOP: "it is a symbolic link",
   }[code];
