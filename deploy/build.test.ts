@@ -108,14 +108,17 @@ test("the agentkeys package installs nothing but itself, and its program works",
   await expect(run(program, ["whoami"], options)).rejects.toMatchObject({ code: 4 });
 });
 
-/** Starts a bundle and waits for the line that says where it listens. */
+/** Starts a bundle and waits for the line that says where it listens, and for an answer, after which it heeds signals. */
 async function start(name: string, env: Record<string, string>): Promise<{ url: string; child: Service }> {
   const child = launch(name, env);
   const said: string[] = [];
   for await (const line of createInterface({ input: child.stdout })) {
     said.push(line);
     const entry = JSON.parse(line) as { msg?: string; url?: string };
-    if (entry.msg === "listening" && entry.url !== undefined) return { url: entry.url, child };
+    if (entry.msg === "listening" && entry.url !== undefined) {
+      await fetch(`${entry.url}/livez`);
+      return { url: entry.url, child };
+    }
   }
   throw new Error(`${name} ended without listening:\n${said.join("\n")}`);
 }
