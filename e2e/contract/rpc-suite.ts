@@ -9,6 +9,7 @@ import { disagreements, type Problem, problemsWithBroken, problemsWithStranger, 
 import { shortName } from "./descriptors.ts";
 import { createExaminer, type Examination } from "./examiner.ts";
 import { messagesOf, type ValidMessage } from "./generator/messages.ts";
+import { distinctBy } from "./generator/proposals.ts";
 import type { Answer } from "./protocols/answer.ts";
 import { anonymous, type Protocol } from "./protocols/protocol.ts";
 
@@ -40,10 +41,12 @@ export function describeRpc({ rpc, protocols, callers }: Subject): void {
 
       if (broken.length > 0) {
         test("a message that breaks a rule is refused, by field and reason", async () => {
-          const examination = { cases: broken, check: problemsWithBroken };
-          expect(await examine(protocol, { ...examination, who: "member", caller: member })).toEqual([]);
+          const examination = { who: "nobody (broken)", caller: nobody, cases: broken, check: problemsWithBroken };
+          expect(await examine(protocol, examination)).toEqual([]);
           if (access === Access.ANYONE) return;
-          expect(await examine(protocol, { ...examination, who: "nobody", caller: nobody })).toEqual([]);
+          // What is looked at first is the message; a session makes no difference, so one message for each field will do.
+          const few = distinctBy(broken, ({ field }) => field);
+          expect(await examine(protocol, { ...examination, who: "member", caller: member, cases: few })).toEqual([]);
         });
       }
 
