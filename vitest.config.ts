@@ -2,7 +2,11 @@ import { defineConfig } from "vitest/config";
 
 // `unit`: everything beside what it tests, and the contract and end-to-end tests over loopback sockets.
 // `rgw`: needs Ceph's RADOS Gateway; where it is not installed its suite says so and skips (never in CI).
-const shared = { testTimeout: 30_000, hookTimeout: 60_000 };
+const shared = {
+  testTimeout: 30_000,
+  hookTimeout: 60_000,
+  env: { AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: "true" },
+};
 export default defineConfig({
   test: {
     maxWorkers: 2,
