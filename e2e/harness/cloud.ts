@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { startLocalAws } from "../local-aws/start.ts";
 import { startRgw, stopRgw } from "../rgw/start.ts";
 import { startX5cProxy } from "../rgw/x5c-proxy.ts";
+import type { Dialect } from "./policies.ts";
 import type { AdminAccess } from "./provision.ts";
 
 /** STS, IAM and S3 behind one endpoint. */
 export interface Cloud extends AdminAccess {
-  /** How policies are written: Ceph's gateway refuses variables in `Resource`. */
-  dialect: "aws" | "rgw";
+  dialect: Dialect;
   /** What must stand before the broker for this STS to accept its keys; the broker's public URL is then this one's. */
   front: { url: string; forwardTo(brokerUrl: string): void } | undefined;
   close(): Promise<void>;

@@ -14,6 +14,12 @@ export interface Policy {
   }[];
 }
 
+/**
+ * How policies have to be written: Ceph's RADOS Gateway (16.2) refuses variables in `Resource`, and takes any `Null` condition for
+ * "is absent", whatever its value.
+ */
+export type Dialect = "aws" | "rgw";
+
 /** Who may become the role: holders of a token of ours that is meant for STS, speaks for a wallet, and carries `requiredTag`. */
 export function trustPolicy(o: {
   /** The provider's ARN. */
@@ -22,6 +28,8 @@ export function trustPolicy(o: {
   audience?: string;
   subject?: string;
   requiredTag?: string | undefined;
+  /** Default: AWS's. */
+  dialect?: Dialect;
   actions?: string[];
 }): Policy {
   const name = o.issuer.replace(/^https?:\/\//, "");
@@ -34,9 +42,13 @@ export function trustPolicy(o: {
         Action: o.actions ?? ["sts:AssumeRoleWithWebIdentity", "sts:TagSession"],
         Condition: {
           StringEquals: { [`${name}:aud`]: o.audience ?? "sts.amazonaws.com" },
-          StringLike: { [`${name}:sub`]: o.subject ?? "agentkeys:wallet:*" },
+          StringLike: {
+            [`${name}:sub`]: o.subject ?? "agentkeys:wallet:*",
+            ...(o.requiredTag !== undefined && o.dialect === "rgw" && { [`aws:RequestTag/${o.requiredTag}`]: "?*" }),
+          },
           // Presence is asked by Null: an absent key passes any StringNotEquals.
-          ...(o.requiredTag === undefined ? {} : { Null: { [`aws:RequestTag/${o.requiredTag}`]: "false" } }),
+          ...(o.requiredTag !== undefined &&
+            o.dialect !== "rgw" && { Null: { [`aws:RequestTag/${o.requiredTag}`]: "false" } }),
         },
       },
     ],
@@ -44,8 +56,8 @@ export function trustPolicy(o: {
 }
 
 /**
- * What the role may do: everything below `bots/<own wallet>/`, and list it. One statement for all wallets, by a variable; or,
- * for Ceph's RADOS Gateway, which refuses variables in `Resource`, a pair of statements for each of `wallets`.
+ * What the role may do: everything below `bots/<own wallet>/`, and list it. One statement for all wallets, by a variable; or, for
+ * Ceph, a pair of statements for each of `wallets`.
  */
 export function walletPolicy(
   o: { bucket: string } & ({ dialect: "aws" } | { dialect: "rgw"; wallets: readonly string[] }),

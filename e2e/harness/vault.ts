@@ -7,7 +7,7 @@ import {
   type S3ClientConfig,
 } from "@aws-sdk/client-s3";
 
-import { type Policy, trustPolicy, walletPolicy, WALLET_TAG } from "./policies.ts";
+import { type Dialect, type Policy, trustPolicy, walletPolicy, WALLET_TAG } from "./policies.ts";
 import { type AdminAccess, createIam } from "./provision.ts";
 
 /** A bucket in which every wallet has a place of its own, and the role that reaches it. */
@@ -22,17 +22,19 @@ export interface Vault {
 
 /**
  * Sets up an account as an operator does on AWS: the provider, the role and whom it trusts, the bucket, the role's policy. `name`
- * tells several in one account apart.
+ * tells several in one account apart; without `demandTag` the role lets tokens without the wallet's tag in too.
  */
 export async function prepareVault(
-  cloud: AdminAccess & { dialect: "aws" | "rgw" },
+  cloud: AdminAccess & { dialect: Dialect },
   issuer: string,
-  { name = "agentkeys", requiredTag = WALLET_TAG }: { name?: string; requiredTag?: string | undefined } = {},
+  { name = "agentkeys", demandTag = true }: { name?: string; demandTag?: boolean } = {},
 ): Promise<Vault> {
   const bucket = `${name}-vault`;
   const iam = createIam(cloud);
   await iam.createProvider(issuer, ["sts.amazonaws.com"]);
-  await iam.createRole(name, trustPolicy({ provider: iam.providerArn(issuer), issuer, requiredTag }));
+  const provider = iam.providerArn(issuer);
+  const requiredTag = demandTag ? WALLET_TAG : undefined;
+  await iam.createRole(name, trustPolicy({ provider, issuer, requiredTag, dialect: cloud.dialect }));
   const s3 = openS3(cloud.url, cloud.admin);
   await s3.send(new CreateBucketCommand({ Bucket: bucket }));
   s3.destroy();

@@ -24,7 +24,8 @@ export function rgwIsInstalled(path = process.env["PATH"] ?? ""): boolean {
 
 /**
  * Starts a whole Ceph cluster of one monitor, one memory store and one RADOS Gateway, on free loopback ports, with everything
- * it writes in `directory`, which must not exist yet. Its one endpoint serves STS, IAM and S3. Takes a second or two.
+ * it writes in `directory`, which must not exist yet. Its one endpoint serves STS, IAM and S3. Takes a second or two. It ends with
+ * this process, if not before by `stopRgw`.
  */
 export async function startRgw(o: { directory: string; minSessionSeconds?: number }): Promise<AdminAccess> {
   const admin = {
@@ -41,6 +42,7 @@ export async function startRgw(o: { directory: string; minSessionSeconds?: numbe
       RGW_MIN_SESSION: String(o.minSessionSeconds ?? 900),
       RGW_PORT: String(port),
       MON_PORT: String(await freePorts(2)),
+      RGW_PARENT: String(process.pid),
     };
     try {
       await promisify(execFile)("bash", [SCRIPT, "start", o.directory], { env });
