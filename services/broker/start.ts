@@ -80,7 +80,15 @@ export async function startBroker(
   const minter = createOidcMinter({ issuer, keys: oidcKeys, audiences: settings.audiences, clock, random });
   const { transaction } = store;
   const login: LoginParts = {
-    ...{ logins: store.logins, transaction, limits, sessionIssuer, bell, clientId, publicUrl: issuer, clock, random },
+    logins: store.logins,
+    transaction,
+    limits,
+    sessionIssuer,
+    bell,
+    clientId,
+    publicUrl: issuer,
+    clock,
+    random,
   };
 
   const devMailbox = settings.smtpUrl === undefined ? createDevMailbox({ clock, log }) : undefined;

@@ -93,7 +93,13 @@ export function createSessionIssuer(options: SessionIssuerOptions): SessionIssue
       const now = clock();
       const record: SessionRecord = {
         ...draft(lives.identity, dpopThumbprint, now),
-        ...{ kind: "identity", subject: anchor, anchor, identity, deviceName, sourceAddress, signedInAt: now },
+        kind: "identity",
+        subject: anchor,
+        anchor,
+        identity,
+        deviceName,
+        sourceAddress,
+        signedInAt: now,
       };
       await sessions.insert(record);
       return issued(record);
@@ -103,7 +109,11 @@ export function createSessionIssuer(options: SessionIssuerOptions): SessionIssue
       const now = clock();
       const record: SessionRecord = {
         ...draft(lives.wallet, dpopThumbprint, now),
-        ...{ kind: "wallet", subject, anchor, wallet, sourceAddress },
+        kind: "wallet",
+        subject,
+        anchor,
+        wallet,
+        sourceAddress,
         deviceName: parent?.deviceName ?? "",
         signedInAt: parent?.signedInAt ?? now,
         ...(parent !== undefined && { parentId: parent.sessionId }),
