@@ -7,26 +7,30 @@ import { createLog, type Logger } from "@agentkeys/lib/log";
 import { type RandomBytes, systemRandom } from "@agentkeys/lib/random";
 import { Readiness, serve } from "@agentkeys/lib/rpc";
 import { ownOrigins } from "@agentkeys/lib/rpc/own-origins";
-import { authenticate, createDpopVerifier, createSessionVerifier } from "@agentkeys/lib/session";
+import { authenticate, createDpopVerifier, createSessionVerifier, type SessionVerifier } from "@agentkeys/lib/session";
 
 import { auditEvent } from "./audit/index.ts";
 import { type Allowances, createLimits } from "./limits/index.ts";
-import { createBell, type LoginParts } from "./login/index.ts";
-import { createDevMailbox, createSmtpMailer, type DevMailbox } from "./mail/index.ts";
+import { createBell } from "./login/index.ts";
+import { createDevMailbox, createSmtpMailer, type DevMailbox, type Mailer } from "./mail/index.ts";
 import { createPages } from "./pages/index.ts";
 import { createAccountService } from "./rpc/account-service.ts";
 import { createBrokerService } from "./rpc/broker-service.ts";
 import { createLoginService } from "./rpc/login-service.ts";
 import type { BrokerSettings } from "./settings.ts";
+import type { BrokerStore } from "./store/index.ts";
 import { createKeeper } from "./store/keeper.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
 import {
   createKeySealer,
   createOidcMinter,
   createSessionIssuer,
+  type KeyPurpose,
   openSigningKeys,
   rotation,
   sessionLives,
+  type SessionStore,
+  type SigningKeys,
 } from "./token/index.ts";
 
 /** What tests replace. */
@@ -35,6 +39,8 @@ export interface BrokerDependencies {
   clock?: Clock;
   random?: RandomBytes;
   allowances?: Partial<Allowances>;
+  /** Where the store stops growing, in pages of 4 KiB: a disk that is full. */
+  maxStorePages?: number | undefined;
 }
 
 /** A broker that accepts calls. */
@@ -50,7 +56,10 @@ export interface RunningBroker {
   readonly close: () => Promise<void>;
 }
 
-/** Puts the parts together and starts to listen. @throws SettingsError when the store does not fit the settings. */
+/**
+ * Puts the parts together and starts to listen.
+ * @throws SettingsError when the store or its keys do not fit the settings; Node's own error when the address cannot be listened on
+ */
 export async function startBroker(
   settings: BrokerSettings,
   {
@@ -58,13 +67,32 @@ export async function startBroker(
     clock = systemClock,
     random = systemRandom,
     allowances = {},
+    maxStorePages,
   }: BrokerDependencies = {},
 ): Promise<RunningBroker> {
-  const { clientId } = settings;
-  const store = await openSqliteStore({ path: settings.store, clientId, log });
+  const store = await openSqliteStore({
+    path: settings.store,
+    clientId: settings.clientId,
+    log,
+    maxPages: maxStorePages,
+  });
+  try {
+    return await startOn(store, settings, { log, clock, random, allowances });
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+async function startOn(
+  store: BrokerStore,
+  settings: BrokerSettings,
+  { log, clock, random, allowances }: Required<Omit<BrokerDependencies, "maxStorePages">>,
+): Promise<RunningBroker> {
+  const { transaction, audit } = store;
   const sealer = createKeySealer(settings.keyEncryptionKey);
-  const open = (purpose: "session" | "oidc") =>
-    openSigningKeys({ purpose, store: store.signingKeys, sealer, policy: rotation[purpose], clock, log });
+  const open = (purpose: KeyPurpose): Promise<SigningKeys> =>
+    openSigningKeys({ purpose, transaction, sealer, policy: rotation[purpose], clock, log });
   const sessionKeys = await open("session");
   const oidcKeys = await open("oidc");
 
@@ -73,90 +101,52 @@ export async function startBroker(
   let origins: readonly string[] = [];
   const issuer = (): string => publicUrl;
 
-  const limits = createLimits(allowances);
-  const bell = createBell();
   const lives = { ...sessionLives, renewable: settings.renewableMs };
-  const sessionIssuer = createSessionIssuer({ issuer, keys: sessionKeys, clock, random, lives });
-  const minter = createOidcMinter({ issuer, keys: oidcKeys, audiences: settings.audiences, clock, random });
-  const { transaction } = store;
-  const login: LoginParts = {
-    logins: store.logins,
-    transaction,
-    limits,
-    sessionIssuer,
-    bell,
-    clientId,
+  const shared = {
+    ...store,
+    limits: createLimits(allowances),
+    sessionIssuer: createSessionIssuer({ issuer, keys: sessionKeys, clock, random, lives }),
+    clientId: settings.clientId,
     publicUrl: issuer,
     clock,
     random,
   };
+  const bell = createBell();
+  const login = { ...shared, bell };
+  const minter = createOidcMinter({ issuer, keys: oidcKeys, audiences: settings.audiences, clock, random });
 
   const devMailbox = settings.smtpUrl === undefined ? createDevMailbox({ clock, log }) : undefined;
   const mailer = devMailbox ?? createSmtpMailer({ url: settings.smtpUrl?.reveal() ?? "", from: settings.mailFrom });
+  const onMailError = (error: unknown): void => log.warn({ err: error }, "a mail could not be sent");
 
-  const readiness = new Readiness();
-  readiness.set("store", () => store.check());
-  readiness.set("mail", () => mailer.check());
-  readiness.set("signing_keys", () => {
-    // Throws while none is active.
-    sessionKeys.current();
-    oidcKeys.current();
-    return Promise.resolve();
-  });
-
-  const pages = createPages({
-    login,
-    wellKnown: { publicUrl: issuer, oidcKeys, sessionKeys },
-    ...(devMailbox && { devMailbox }),
-    publicUrl: issuer,
-    log,
-  });
-
-  const challenge = { transaction, limits, sessionKeys, publicUrl: issuer, clock, random };
-  const verify = {
-    transaction,
-    challenges: store.challenges,
-    audit: store.audit,
-    limits,
-    sessionIssuer,
-    clientId,
-    clock,
-  };
   const server = await serve({
     service: "broker",
     listen: settings.listen,
     ...(settings.tls && { tls: settings.tls }),
     services: [LoginService, BrokerService, AccountService],
     routes: (router) => {
-      const onMailError = (error: unknown): void => log.warn({ err: error }, "a mail could not be sent");
-      router.service(LoginService, createLoginService({ ...login, mailer, onMailError, sessions: store.sessions }));
-      router.service(BrokerService, createBrokerService({ store, challenge, verify, minter, limits, clock }));
+      router.service(LoginService, createLoginService({ ...login, mailer, onMailError }));
+      router.service(BrokerService, createBrokerService({ ...shared, sessionKeys, minter }));
       router.service(AccountService, createAccountService({ store, clock }));
     },
     interceptors: [
       authenticate({
-        verifier: {
-          verify: (token) =>
-            createSessionVerifier({
-              issuer: publicUrl,
-              keys: sessionKeys.verificationKey,
-              // A session that the store does not know (an older copy was put back) is no better than a revoked one.
-              isRevoked: async (id) => {
-                const record = await store.sessions.find(id);
-                return record === undefined || record.revokedAt !== undefined;
-              },
-              clock,
-            }).verify(token),
-        },
+        verifier: { verify: (token) => ownSessions(store.sessions, sessionKeys, publicUrl, clock).verify(token) },
         dpop: createDpopVerifier({ origins: () => origins, clock }),
         onRefusal: ({ session, failure, call, info }) => {
           const facts = { anchor: session.anchor, sessionId: session.id, outcome: ErrorReason[failure.reason] };
-          return store.audit.append(auditEvent(clock(), info, { action: "call.refused", ...facts, subject: call }));
+          return audit.append(auditEvent(clock(), info, { action: "call.refused", ...facts, subject: call }));
         },
       }),
     ],
-    readiness,
-    pages,
+    readiness: readinessOf(store, mailer, [sessionKeys, oidcKeys]),
+    pages: createPages({
+      login,
+      wellKnown: { publicUrl: issuer, oidcKeys, sessionKeys },
+      ...(devMailbox && { devMailbox }),
+      publicUrl: issuer,
+      log,
+    }),
     trustedProxies: settings.trustedProxies,
     log,
     clock,
@@ -176,11 +166,32 @@ export async function startBroker(
     ...(devMailbox && { devMailbox }),
     tidy: keeper.tidy,
     close: async () => {
-      keeper.stop();
       bell.close();
       await server.close();
+      await keeper.stop();
       mailer.close();
       await store.close();
     },
   };
+}
+
+/** Checks our own session tokens. One that the store does not know (an older copy was put back) is no better than a revoked one. */
+function ownSessions(sessions: SessionStore, keys: SigningKeys, issuer: string, clock: Clock): SessionVerifier {
+  const isRevoked = async (id: string): Promise<boolean> => {
+    const record = await sessions.find(id);
+    return record === undefined || record.revokedAt !== undefined;
+  };
+  return createSessionVerifier({ issuer, keys: keys.verificationKey, isRevoked, clock });
+}
+
+function readinessOf(store: BrokerStore, mailer: Mailer, keys: readonly SigningKeys[]): Readiness {
+  const readiness = new Readiness();
+  readiness.set("store", () => store.check());
+  readiness.set("mail", () => mailer.check());
+  readiness.set("signing_keys", () => {
+    // Throws while there is none.
+    for (const each of keys) each.current();
+    return Promise.resolve();
+  });
+  return readiness;
 }

@@ -16,9 +16,11 @@ export interface Allowances {
   mailsByMailbox: Allowance;
   /** Attempts to confirm a sign-in with a link that is not one, by the caller's address. */
   wrongLinks: Allowance;
+  /** Claims to addresses, by account. */
+  claims: Allowance;
   /** SIWE challenges, by the caller's address. */
   challenges: Allowance;
-  /** Wrong signatures, by the caller's address. */
+  /** Answers to challenges that are refused (a wrong signature, a challenge that is over or unknown), by the caller's address. */
   wrongSignatures: Allowance;
   /** OIDC JWTs, by wallet. */
   mints: Allowance;
@@ -28,6 +30,7 @@ export const defaultAllowances: Allowances = {
   mailsBySource: { times: 30, seconds: 3600 },
   mailsByMailbox: { times: 5, seconds: 900 },
   wrongLinks: { times: 30, seconds: 900 },
+  claims: { times: 60, seconds: 60 },
   challenges: { times: 120, seconds: 60 },
   wrongSignatures: { times: 20, seconds: 900 },
   mints: { times: 60, seconds: 60 },

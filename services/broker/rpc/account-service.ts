@@ -3,11 +3,9 @@ import type { ServiceImpl } from "@connectrpc/connect";
 
 import { type AccountService, SessionKind } from "@agentkeys/gen/agentkeys/broker/v1/account_service_pb";
 import type { Clock } from "@agentkeys/lib/clock";
-import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
-import { auditEvent } from "../audit/index.ts";
 import type { BrokerStore } from "../store/index.ts";
-import type { SessionRecord } from "../token/index.ts";
+import { revokeSession, type SessionRecord } from "../token/index.ts";
 import { callerOf, sessionOf, wireIdentity, wireLink } from "./wire.ts";
 
 const DEFAULT_PAGE = 50;
@@ -50,24 +48,7 @@ export function createAccountService({
     revokeSession: async (request, context) => {
       const session = sessionOf(context);
       const target = request.sessionId === "" ? session.id : request.sessionId;
-      const ended = await store.transaction(async (tx) => {
-        const now = clock();
-        // A session of another account and one that never was look the same.
-        if ((await tx.sessions.find(target))?.anchor !== session.anchor) return [];
-        const ids = await tx.sessions.revoke(target, now);
-        for (const subject of ids) {
-          const facts = { anchor: session.anchor, sessionId: session.id, subject };
-          await tx.audit.append(auditEvent(now, callerOf(context), { action: "session.revoked", ...facts }));
-        }
-        return ids;
-      });
-      if (ended.length === 0) {
-        throw new Failure(
-          ErrorReason.SESSION_NOT_FOUND,
-          "no session of this account has this session_id, or it has ended",
-        );
-      }
-      return { sessionIds: ended };
+      return { sessionIds: await revokeSession({ ...store, clock }, target, session, callerOf(context)) };
     },
 
     listEvents: async (request, context) => {

@@ -5,10 +5,10 @@ import type { LoginService } from "@agentkeys/gen/agentkeys/broker/v1/login_serv
 import { SECOND } from "@agentkeys/lib/clock";
 import { dpopProof } from "@agentkeys/lib/session";
 
-import { auditEvent } from "../audit/index.ts";
 import { parseEmail } from "../identity/index.ts";
 import { awaitLogin, type LoginParts, startEmailLogin } from "../login/index.ts";
 import type { Mailer } from "../mail/index.ts";
+import { type RenewalParts, renewSession } from "../token/index.ts";
 import { callerOf, sessionOf, wireIdentity } from "./wire.ts";
 
 /** How long AwaitLogin waits when the caller leaves it that long: proxies cut idle requests after 30 s or more. */
@@ -16,11 +16,12 @@ const PATIENCE_MS = 25 * SECOND;
 /** So much of the caller's own deadline is left for the answer. */
 const ANSWER_MS = SECOND;
 
-export interface LoginServiceParts extends LoginParts {
-  mailer: Mailer;
-  onMailError: (error: unknown) => void;
-  sessions: { listRevoked(now: number): Promise<string[]> };
-}
+export type LoginServiceParts = LoginParts &
+  RenewalParts & {
+    mailer: Mailer;
+    onMailError: (error: unknown) => void;
+    sessions: { listRevoked(now: number): Promise<string[]> };
+  };
 
 /** StartOauthLogin is not served yet. */
 export function createLoginService(parts: LoginServiceParts): Partial<ServiceImpl<typeof LoginService>> {
@@ -58,13 +59,7 @@ export function createLoginService(parts: LoginServiceParts): Partial<ServiceImp
     },
 
     renewSession: async (_request, context) => {
-      const session = sessionOf(context);
-      const { token, record, renewableUntil } = await parts.transaction(async (tx) => {
-        const renewed = await parts.sessionIssuer.renew(tx.sessions, session);
-        const facts = { anchor: session.anchor, sessionId: session.id, subject: renewed.record.sessionId };
-        await tx.audit.append(auditEvent(parts.clock(), callerOf(context), { action: "session.renewed", ...facts }));
-        return renewed;
-      });
+      const { token, record, renewableUntil } = await renewSession(parts, sessionOf(context), callerOf(context));
       return {
         sessionJwt: token.reveal(),
         expiresAt: timestampFromMs(record.expiresAt),

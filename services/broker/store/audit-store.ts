@@ -1,7 +1,7 @@
 import type { Kysely } from "kysely";
 
 import type { AuditAction, AuditStore } from "../audit/index.ts";
-import type { Database } from "./schema.ts";
+import type { Database } from "./schema/index.ts";
 
 export function createAuditStore(db: Kysely<Database>): AuditStore {
   return {

@@ -4,7 +4,7 @@ import type { OmniAccount } from "@agentkeys/lib/account";
 import type { EvmAddress } from "@agentkeys/lib/ethereum";
 
 import type { Challenge, ChallengeStore } from "../wallet/store.ts";
-import type { ChallengeTable, Database } from "./schema.ts";
+import type { ChallengeTable, Database } from "./schema/index.ts";
 
 export function createChallengeStore(db: Kysely<Database>): ChallengeStore {
   return {
@@ -35,9 +35,9 @@ export function createChallengeStore(db: Kysely<Database>): ChallengeStore {
         .where("request_id", "=", requestId)
         .where("spent_at", "is", null)
         .where("expires_at", ">", now)
-        .returning("request_id")
+        .returningAll()
         .executeTakeFirst();
-      return row !== undefined;
+      return row && challengeOf(row);
     },
     purge: async (time) => {
       const { numDeletedRows } = await db

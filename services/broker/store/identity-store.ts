@@ -3,7 +3,7 @@ import type { Kysely, Selectable } from "kysely";
 import type { IdentityType, OmniAccount } from "@agentkeys/lib/account";
 
 import type { Identity, IdentityStore } from "../identity/index.ts";
-import type { Database, IdentityTable } from "./schema.ts";
+import type { Database, IdentityTable } from "./schema/index.ts";
 
 /** The IdentityLinkStore over SQL. `signIn` is one transaction of its caller's. */
 export function createIdentityStore(db: Kysely<Database>): IdentityStore {
@@ -16,9 +16,17 @@ export function createIdentityStore(db: Kysely<Database>): IdentityStore {
         .returningAll()
         .executeTakeFirst();
       if (known !== undefined) return identityOf(known);
-      await db.insertInto("account").values({ anchor: omniAccount, created_at: now }).execute();
-      const row = { omni_account: omniAccount, type, value, anchor: omniAccount, linked_at: now, last_used_at: now };
-      await db.insertInto("identity").values(row).execute();
+      await db
+        .insertInto("account")
+        .values({ anchor: omniAccount, created_at: now })
+        .onConflict((conflict) => conflict.doNothing())
+        .execute();
+      const row = await db
+        .insertInto("identity")
+        .values({ omni_account: omniAccount, type, value, anchor: omniAccount, linked_at: now, last_used_at: now })
+        .onConflict((conflict) => conflict.column("omni_account").doUpdateSet({ last_used_at: now }))
+        .returningAll()
+        .executeTakeFirstOrThrow();
       return identityOf(row);
     },
     find: async (omniAccount) => {

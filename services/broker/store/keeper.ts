@@ -1,43 +1,54 @@
 import { type Clock, DAY, HOUR } from "@agentkeys/lib/clock";
 import type { Logger } from "@agentkeys/lib/log";
 
-import type { BrokerStore } from "./index.ts";
+import type { Repositories } from "./index.ts";
 
 export interface Keeper {
-  /** One round. Failures are logged and left for the next one. */
+  /** One round. What fails is logged and left for the next one, and stops nothing else. */
   readonly tidy: () => Promise<void>;
-  readonly stop: () => void;
+  /** No further round begins; resolves when the one under way is over. */
+  readonly stop: () => Promise<void>;
 }
 
-/**
- * Forgets what has expired, and rotates keys when they are due. Sign-ins and challenges are kept for an hour more, so that
- * whoever comes late is told "expired" and not "unknown"; sessions for a day, for the list of what was.
- */
-export function createKeeper({
-  store,
-  rotate,
-  clock,
-  log,
-  everyMs,
-}: {
-  store: BrokerStore;
+export interface KeeperOptions {
+  store: Pick<Repositories, "logins" | "challenges" | "sessions">;
+  /** Steps of the rotation of keys. */
   rotate: readonly (() => Promise<void>)[];
   clock: Clock;
   log: Logger;
   everyMs: number;
-}): Keeper {
-  const tidy = async (): Promise<void> => {
-    try {
-      const now = clock();
-      await store.logins.purge(now - HOUR);
-      await store.challenges.purge(now - HOUR);
-      await store.sessions.purge(now - DAY);
-      for (const step of rotate) await step();
-    } catch (error) {
-      log.error({ err: error }, "tidying up failed; it is tried again");
+}
+
+/**
+ * Forgets what has expired, and rotates keys when they are due. Sign-ins and challenges are kept for an hour more, so that
+ * whoever comes late is told "expired" and not "unknown"; sessions for a day, longer than the clock of anyone may be behind
+ * who still accepts their tokens.
+ */
+export function createKeeper({ store, rotate, clock, log, everyMs }: KeeperOptions): Keeper {
+  const chores = [
+    ...rotate,
+    () => store.logins.purge(clock() - HOUR),
+    () => store.challenges.purge(clock() - HOUR),
+    () => store.sessions.purge(clock() - DAY),
+  ];
+  const round = async (): Promise<void> => {
+    for (const chore of chores) {
+      try {
+        await chore();
+      } catch (error) {
+        log.error({ err: error }, "tidying up failed; it is tried again");
+      }
     }
   };
+  let last = Promise.resolve();
+  const tidy = (): Promise<void> => (last = last.then(round));
   const timer = setInterval(() => void tidy(), everyMs);
   timer.unref();
-  return { tidy, stop: () => clearInterval(timer) };
+  return {
+    tidy,
+    stop: () => {
+      clearInterval(timer);
+      return last;
+    },
+  };
 }

@@ -2,7 +2,7 @@ import type { Kysely, Selectable } from "kysely";
 
 import type { Email } from "../identity/index.ts";
 import type { Login, LoginStatus, LoginStore } from "../login/store.ts";
-import type { Database, LoginTable } from "./schema.ts";
+import type { Database, LoginTable } from "./schema/index.ts";
 
 export function createLoginStore(db: Kysely<Database>): LoginStore {
   return {

@@ -4,7 +4,7 @@ import type { Logger } from "@agentkeys/lib/log";
 import { SettingsError } from "@agentkeys/lib/settings";
 
 import * as initial from "./migrations/001-initial.ts";
-import type { Database } from "./schema.ts";
+import type { Database } from "./schema/index.ts";
 
 /** In order; a store's version is the number of those it has been through. Never change one that was released: add another. */
 const migrations: readonly { name: string; up: (db: Kysely<unknown>) => Promise<void> }[] = [

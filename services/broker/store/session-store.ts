@@ -5,7 +5,7 @@ import type { EvmAddress } from "@agentkeys/lib/ethereum";
 import type { SessionKind } from "@agentkeys/lib/session";
 
 import type { SessionRecord, SessionStore } from "../token/index.ts";
-import type { Database, SessionTable } from "./schema.ts";
+import type { Database, SessionTable } from "./schema/index.ts";
 
 export function createSessionStore(db: Kysely<Database>): SessionStore {
   const insert = async (session: SessionRecord): Promise<void> => {
@@ -56,6 +56,12 @@ export function createSessionStore(db: Kysely<Database>): SessionStore {
         .updateTable("session")
         .set({ parent_id: successor.sessionId })
         .where("parent_id", "=", sessionId)
+        .execute();
+      // A challenge that is being signed while the session is renewed can still be answered.
+      await db
+        .updateTable("challenge")
+        .set({ session_id: successor.sessionId })
+        .where("session_id", "=", sessionId)
         .execute();
       return true;
     },

@@ -1,7 +1,7 @@
 import type { Kysely } from "kysely";
 
 import type { KeyPurpose, SigningKeyStore } from "../token/index.ts";
-import type { Database } from "./schema.ts";
+import type { Database } from "./schema/index.ts";
 
 export function createSigningKeyStore(db: Kysely<Database>): SigningKeyStore {
   return {

@@ -1,22 +1,23 @@
-import { chmodSync, existsSync, mkdirSync } from "node:fs";
-import { dirname } from "node:path";
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 
-import { Kysely, type SqliteDatabase, SqliteDialect, sql } from "kysely";
-import Libsql from "libsql";
+import { Kysely, sql } from "kysely";
+import Libsql, { type Database as LibsqlDatabase } from "libsql";
 
-import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import type { Logger } from "@agentkeys/lib/log";
 import { SettingsError } from "@agentkeys/lib/settings";
 
 import { createAuditStore } from "./audit-store.ts";
 import { createChallengeStore } from "./challenge-store.ts";
+import { LibsqlDialect } from "./dialect.ts";
 import { createIdentityStore } from "./identity-store.ts";
 import type { BrokerStore, Repositories } from "./index.ts";
 import { createLoginStore } from "./login-store.ts";
 import { migrate } from "./migrate.ts";
-import type { Database } from "./schema.ts";
+import type { Database } from "./schema/index.ts";
 import { createSessionStore } from "./session-store.ts";
 import { createSigningKeyStore } from "./signing-key-store.ts";
+import { createStoreGuard, type StoreGuard } from "./store-errors.ts";
 import { createWalletStore } from "./wallet-store.ts";
 
 export interface SqliteOptions {
@@ -26,12 +27,12 @@ export interface SqliteOptions {
   clientId: string;
   log: Logger;
   /** Where the file stops growing, in pages of 4 KiB: a disk that is full for tests. Default: the real disk. */
-  maxPages?: number;
+  maxPages?: number | undefined;
 }
 
 /** Opens the store, bringing its schema up to date. @throws SettingsError when the file is not one that this program can use. */
 export async function openSqliteStore({ path, clientId, log, maxPages }: SqliteOptions): Promise<BrokerStore> {
-  const db = new Kysely<Database>({ dialect: new SqliteDialect({ database: openFile(path, maxPages) }) });
+  const db = new Kysely<Database>({ dialect: new LibsqlDialect(openFile(path, maxPages)) });
   try {
     await migrate(db, clientId, log);
   } catch (error) {
@@ -40,31 +41,14 @@ export async function openSqliteStore({ path, clientId, log, maxPages }: SqliteO
     throw new SettingsError([`AGENTKEYS_BROKER_STORE (${path}) cannot be used: ${wordsOf(error)}`]);
   }
 
-  const guard = async <T>(work: () => Promise<T>): Promise<T> => {
-    try {
-      return await work();
-    } catch (error) {
-      if (!isSqliteError(error)) throw error;
-      log.error({ err: { code: error.code, message: error.message } }, "the store failed");
-      throw new Failure(
-        ErrorReason.STORE_UNAVAILABLE,
-        "the broker's store cannot be used right now; try again shortly",
-        {
-          retryAfterMs: 2_000,
-          cause: error,
-        },
-      );
-    }
-  };
-
+  log.info({ store: resolve(path) }, "the store is open");
+  const guard = createStoreGuard(log);
   return {
     ...guarded(repositories(db), guard),
     transaction: (work) => guard(() => db.transaction().execute((tx) => work(repositories(tx)))),
     check: () =>
       guard(async () => {
-        await sql`INSERT INTO setting (name, value) VALUES ('last_check', '') ON CONFLICT (name) DO UPDATE SET value = value`.execute(
-          db,
-        );
+        await sql`UPDATE setting SET value = value WHERE name = 'schema_version'`.execute(db);
       }),
     close: () => db.destroy(),
   };
@@ -82,10 +66,8 @@ function repositories(db: Kysely<Database>): Repositories {
   };
 }
 
-type Guard = <T>(work: () => Promise<T>) => Promise<T>;
-
 /** Every method of every repository, called through `guard`. */
-function guarded(all: Repositories, guard: Guard): Repositories {
+function guarded(all: Repositories, guard: StoreGuard): Repositories {
   const wrap = <R extends object>(repository: R): R =>
     new Proxy(repository, {
       get: (target, name) => {
@@ -99,27 +81,21 @@ function guarded(all: Repositories, guard: Guard): Repositories {
   ) as unknown as Repositories;
 }
 
-function openFile(path: string, maxPages: number | undefined): SqliteDatabase {
+function openFile(path: string, maxPages: number | undefined): LibsqlDatabase {
   try {
-    const isNew = !existsSync(path);
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const database = new Libsql(path, { timeout: 5_000 });
+    // Made here, since SQLite would make it readable for others; the files that it puts beside it take after this one.
+    closeSync(openSync(path, "a", 0o600));
+    const database = new Libsql(path);
     // Acknowledged means on disk: a session or a spent challenge must not come back after a power cut.
-    for (const pragma of ["journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "busy_timeout = 5000"]) {
+    for (const pragma of ["busy_timeout = 5000", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"]) {
       database.exec(`PRAGMA ${pragma}`);
     }
     if (maxPages !== undefined) database.exec(`PRAGMA max_page_count = ${maxPages}`);
-    if (isNew) chmodSync(path, 0o600);
     return database;
   } catch (error) {
     throw new SettingsError([`AGENTKEYS_BROKER_STORE (${path}) cannot be opened: ${wordsOf(error)}`]);
   }
-}
-
-function isSqliteError(error: unknown): error is Error & { code: string } {
-  return (
-    error instanceof Error && "code" in error && typeof error.code === "string" && error.code.startsWith("SQLITE_")
-  );
 }
 
 function wordsOf(error: unknown): string {

@@ -4,7 +4,7 @@ import type { OmniAccount } from "@agentkeys/lib/account";
 import type { EvmAddress } from "@agentkeys/lib/ethereum";
 
 import type { WalletLink, WalletStore } from "../wallet/store.ts";
-import type { Database, WalletLinkTable } from "./schema.ts";
+import type { Database, WalletLinkTable } from "./schema/index.ts";
 
 export function createWalletStore(db: Kysely<Database>): WalletStore {
   const verifiedOwner = async (address: EvmAddress): Promise<OmniAccount | undefined> => {

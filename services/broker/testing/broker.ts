@@ -30,10 +30,12 @@ export interface TestBroker extends RunningBroker {
   pass(ms: number): void;
   clock: Clock;
   clients(interceptor?: Interceptor): Clients;
-  /** What an older copy of the store would be like. */
-  forgetSessions(): Promise<void>;
-  /** Stops it and starts another one on the same store. */
-  restart(): Promise<TestBroker>;
+  /** Runs statements on the store's file, past the broker. */
+  sql(statements: string): void;
+  /** The first column of each row that a query on the store's file gives. */
+  rows(query: string): unknown[];
+  /** Stops it and starts another one on the same store, whose settings may differ. */
+  restart(changes?: Partial<BrokerSettings>): Promise<TestBroker>;
 }
 
 export interface Clients {
@@ -47,6 +49,7 @@ const generous = {
   mailsBySource: plenty,
   mailsByMailbox: plenty,
   wrongLinks: plenty,
+  claims: plenty,
   challenges: plenty,
   wrongSignatures: plenty,
   mints: plenty,
@@ -55,6 +58,7 @@ const generous = {
 export interface TestOptions {
   settings?: Partial<BrokerSettings>;
   allowances?: BrokerDependencies["allowances"];
+  maxStorePages?: number;
 }
 
 export async function startTestBroker(options: TestOptions = {}): Promise<TestBroker> {
@@ -85,7 +89,8 @@ async function startOn(folder: string, time: { offset: number }, options: TestOp
   const logged: string[] = [];
   const log = createLog("broker", { level: "debug", destination: { write: (line) => void logged.push(line) } });
   const clock = (): number => Date.now() + time.offset;
-  const running = await startBroker(settings, { log, clock, allowances: { ...generous, ...options.allowances } });
+  const allowances = { ...generous, ...options.allowances };
+  const running = await startBroker(settings, { log, clock, allowances, maxStorePages: options.maxStorePages });
   return {
     ...running,
     settings,
@@ -102,17 +107,22 @@ async function startOn(folder: string, time: { offset: number }, options: TestOp
         account: createClient(AccountService, transport),
       };
     },
-    forgetSessions: () => {
-      const file = new Libsql(settings.store);
-      file.exec("DELETE FROM session");
-      file.close();
-      return Promise.resolve();
-    },
-    restart: async () => {
+    sql: (statements) => withFile(settings.store, (file) => file.exec(statements)),
+    rows: (query) => withFile(settings.store, (file) => file.prepare(query).raw().all().flat()),
+    restart: async (changes) => {
       await running.close();
-      return startOn(folder, time, options);
+      return startOn(folder, time, { ...options, settings: { ...options.settings, ...changes } });
     },
   };
+}
+
+function withFile<T>(path: string, work: (file: Libsql.Database) => T): T {
+  const file = new Libsql(path);
+  try {
+    return work(file);
+  } finally {
+    file.close();
+  }
 }
 
 /** A device key that follows the broker's clock. */

@@ -2,6 +2,8 @@
 export { CHALLENGE_TYP, signChallenge } from "./challenge-token.ts";
 export { rotation, type RotationPolicy } from "./keyring.ts";
 export { createOidcMinter, DEFAULT_AUDIENCE, discoveryDocument, OIDC_LIFE_MS, type OidcMinter } from "./oidc.ts";
+export { renewSession, type RenewalParts } from "./renew-session.ts";
+export { revokeSession, type RevocationParts } from "./revoke-session.ts";
 export { createKeySealer, type KeySealer } from "./sealer.ts";
 export {
   createSessionIssuer,

@@ -80,3 +80,12 @@ test("a successor is published two days before the 90 are over", () => {
   expect(nextRotationStep([first], 87 * DAY, policy)).toEqual({ drop: [] });
   expect(nextRotationStep([first], 88 * DAY, policy)).toEqual({ create: { activeFrom: 90 * DAY }, drop: [] });
 });
+
+test("a clock that ran ahead when the first key was made, and is then set right, does not leave the broker without a key", () => {
+  const first = { kid: "a", createdAt: 10 * DAY, activeFrom: 10 * DAY };
+  const second = { kid: "b", createdAt: 98 * DAY, activeFrom: 100 * DAY };
+  expect(signingKey([first], 0)).toBe(first);
+  expect(signingKey([second, first], 0)).toBe(first);
+  expect(publicationOrder([second, first], 0)).toEqual([first, second]);
+  expect(nextRotationStep([first], 0, policy)).toEqual({ drop: [] });
+});

@@ -55,9 +55,13 @@ export function nextRotationStep(keys: readonly KeyTimes[], now: number, policy:
   return { ...create, drop: drop.map((key) => key.kid) };
 }
 
-/** The key that signs now: the one that became active last. */
+/**
+ * The key that signs now: the one that became active last. A first key that was made while the clock ran ahead signs although
+ * its time is yet to come: there is no other.
+ */
 export function signingKey<K extends KeyTimes>(keys: readonly K[], now: number): K | undefined {
-  return byActivation(keys).find((key) => key.activeFrom <= now);
+  const newestFirst = byActivation(keys);
+  return newestFirst.find((key) => key.activeFrom <= now) ?? newestFirst.at(-1);
 }
 
 /** In the order of publication: the one that signs first (some relying parties look no further), then the others, newest first. */

@@ -38,7 +38,7 @@ interface LoadedKey extends KeyTimes {
 
 export interface SigningKeysOptions {
   purpose: KeyPurpose;
-  store: SigningKeyStore;
+  transaction: <T>(work: (tx: { signingKeys: SigningKeyStore }) => Promise<T>) => Promise<T>;
   sealer: KeySealer;
   policy: RotationPolicy;
   clock: Clock;
@@ -47,35 +47,14 @@ export interface SigningKeysOptions {
 
 /** Opens the keys of a purpose, making the first one where there is none. @throws SettingsError when they cannot be decrypted. */
 export async function openSigningKeys(options: SigningKeysOptions): Promise<SigningKeys> {
-  const { purpose, store, sealer, policy, clock, log } = options;
-  let keys: LoadedKey[] = [];
-
-  const load = async (): Promise<void> => {
-    const loaded: LoadedKey[] = [];
-    for (const stored of await store.list(purpose)) {
-      loaded.push(keys.find((key) => key.kid === stored.kid) ?? (await openKey(stored, sealer)));
-      if (!sealer.isCurrent(stored.privateKey)) {
-        await store.updatePrivateKey(stored.kid, await sealer.seal(await sealer.open(stored.privateKey)));
-        log.info({ purpose, kid: stored.kid }, "a signing key was sealed anew");
-      }
-    }
-    keys = loaded;
-  };
+  const { purpose, transaction, clock } = options;
+  let keys: readonly LoadedKey[] = [];
+  let keySet = createLocalJWKSet({ keys: [] });
 
   const rotate = async (): Promise<void> => {
-    await load();
-    const step = nextRotationStep(keys, clock(), policy);
-    if (step.create !== undefined) {
-      const key = await makeKey(purpose, step.create.activeFrom, clock(), sealer);
-      await store.insert(key);
-      const signsFrom = new Date(key.activeFrom).toISOString();
-      log.info({ purpose, kid: key.kid, signs_from: signsFrom }, "a signing key was made and published");
-    }
-    for (const kid of step.drop) {
-      await store.remove(kid);
-      log.info({ purpose, kid }, "a signing key was retired");
-    }
-    if (step.create !== undefined || step.drop.length > 0) await load();
+    // One transaction: of two brokers on one store that find a key due, only the first makes it.
+    keys = await transaction(({ signingKeys }) => takeStep(options, signingKeys, keys));
+    keySet = createLocalJWKSet({ keys: keys.map((key) => key.publicJwk) });
   };
 
   await rotate();
@@ -83,12 +62,43 @@ export async function openSigningKeys(options: SigningKeysOptions): Promise<Sign
     rotate,
     current: () => {
       const key = signingKey(keys, clock());
-      if (key === undefined) throw new Error(`no ${purpose} signing key is active`);
+      if (key === undefined) throw new Error(`there is no ${purpose} signing key`);
       return { kid: key.kid, privateKey: key.privateKey };
     },
     jwks: () => ({ keys: publicationOrder(keys, clock()).map((key) => key.publicJwk) }),
-    verificationKey: (header, token) => createLocalJWKSet({ keys: keys.map((key) => key.publicJwk) })(header, token),
+    verificationKey: (header, token) => keySet(header, token),
   };
+}
+
+/** Does what the rules say is due, and gives the keys as they stand then; those in `opened` are not decrypted again. */
+async function takeStep(
+  { purpose, sealer, policy, clock, log }: SigningKeysOptions,
+  store: SigningKeyStore,
+  opened: readonly LoadedKey[],
+): Promise<LoadedKey[]> {
+  const load = async (stored: StoredKey): Promise<LoadedKey> => {
+    if (!sealer.isCurrent(stored.privateKey)) {
+      await store.updatePrivateKey(stored.kid, await sealer.seal(await sealer.open(stored.privateKey)));
+      log.info({ purpose, kid: stored.kid }, "a signing key was sealed anew");
+    }
+    return opened.find((key) => key.kid === stored.kid) ?? (await openKey(stored, sealer));
+  };
+  const keys: LoadedKey[] = [];
+  for (const stored of await store.list(purpose)) keys.push(await load(stored));
+
+  const { create, drop } = nextRotationStep(keys, clock(), policy);
+  if (create !== undefined) {
+    const key = await makeKey(purpose, create.activeFrom, clock(), sealer);
+    await store.insert(key);
+    keys.push(await openKey(key, sealer));
+    const signsFrom = new Date(key.activeFrom).toISOString();
+    log.info({ purpose, kid: key.kid, signs_from: signsFrom }, "a signing key was made and published");
+  }
+  for (const kid of drop) {
+    await store.remove(kid);
+    log.info({ purpose, kid }, "a signing key was retired");
+  }
+  return keys.filter(({ kid }) => !drop.includes(kid));
 }
 
 async function openKey(stored: StoredKey, sealer: KeySealer): Promise<LoadedKey> {

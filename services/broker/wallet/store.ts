@@ -37,8 +37,8 @@ export interface Challenge {
 export interface ChallengeStore {
   insert(challenge: Challenge): Promise<void>;
   find(requestId: string): Promise<Challenge | undefined>;
-  /** True for exactly one caller. */
-  spend(requestId: string, now: number): Promise<boolean>;
+  /** Spends a challenge that is neither spent nor expired, and gives it as it stands: to exactly one caller. */
+  spend(requestId: string, now: number): Promise<Challenge | undefined>;
   /** Forgets those that expired before `time`; returns how many. */
   purge(time: number): Promise<number>;
 }

@@ -41,70 +41,68 @@ export interface WalletAnswer {
  * WALLET_TAKEN, WALLET_NOT_LINKED, RATE_LIMITED
  */
 export async function verifyWallet(parts: VerifyParts, answer: WalletAnswer): Promise<IssuedSession> {
-  const { limits, challenges, clock } = parts;
+  const { limits, challenges, audit, clock } = parts;
   const { sourceAddress } = answer.caller;
+  const refused = async (challenge: Challenge | undefined, why: Failure): Promise<Failure> => {
+    await limits.consume("wrongSignatures", sourceAddress);
+    return refuse(audit, clock(), challenge, answer, why);
+  };
   await limits.check("wrongSignatures", sourceAddress);
   const challenge = await challenges.find(answer.requestId);
-  if (challenge === undefined) {
-    await limits.consume("wrongSignatures", sourceAddress);
-    throw new Failure(ErrorReason.CHALLENGE_NOT_FOUND, "no challenge has this request_id; start a new one");
-  }
-  if (challenge.spentAt !== undefined) throw spent();
-  if (challenge.expiresAt <= clock()) {
-    throw new Failure(ErrorReason.CHALLENGE_EXPIRED, "the challenge has expired; start a new one");
-  }
-  try {
-    checkKey(challenge, answer.dpopThumbprint);
-    checkSignature(challenge, answer.signature);
-  } catch (error) {
-    await limits.consume("wrongSignatures", sourceAddress);
-    if (error instanceof Failure)
-      await record(parts.audit, parts.clock(), challenge, answer, ErrorReason[error.reason]);
-    throw error;
-  }
+  if (challenge === undefined) throw await refused(undefined, notFound());
+  const why = refusalOf(challenge, answer, clock());
+  if (why !== undefined) throw await refused(challenge, why);
   return redeem(parts, challenge, answer);
 }
 
-/** A challenge started by a key-bound session can only be answered with that key: the signature alone is worth nothing. */
-function checkKey({ startedBy }: Challenge, thumbprint: string | undefined): void {
-  const bound = startedBy?.dpopThumbprint;
-  if (bound !== undefined && bound !== thumbprint) {
-    throw new Failure(
+/** Why an answer is none, before anything is written: the challenge is over, the key is another, or the signature is wrong. */
+function refusalOf(challenge: Challenge, answer: WalletAnswer, now: number): Failure | undefined {
+  if (challenge.spentAt !== undefined) return spent();
+  if (challenge.expiresAt <= now) {
+    return new Failure(ErrorReason.CHALLENGE_EXPIRED, "the challenge has expired; start a new one");
+  }
+  // A challenge started by a key-bound session can only be answered with that key: the signature alone is worth nothing.
+  const bound = challenge.startedBy?.dpopThumbprint;
+  if (bound !== undefined && bound !== answer.dpopThumbprint) {
+    return new Failure(
       ErrorReason.DPOP_INVALID,
       "the challenge was started under a session that is bound to a DPoP key: send a proof by that key with the answer",
     );
   }
+  return signatureRefusal(challenge, answer.signature);
 }
 
-function checkSignature({ address, message }: Challenge, signature: string): void {
-  if (recoverEip191(Buffer.from(message, "utf8"), signature) !== address) {
-    throw new Failure(
-      ErrorReason.SIGNATURE_INVALID,
-      "signature was not made by the challenged address over the exact message",
-    );
+function signatureRefusal({ address, message }: Challenge, signature: string): Failure | undefined {
+  try {
+    if (recoverEip191(Buffer.from(message, "utf8"), signature) === address) return undefined;
+  } catch (error) {
+    if (error instanceof Failure) return error;
+    throw error;
   }
+  return new Failure(
+    ErrorReason.SIGNATURE_INVALID,
+    "signature was not made by the challenged address over the exact message",
+  );
 }
 
 /** The signature is right. What is refused from here on leaves the challenge spent, and says so in the history. */
-async function redeem(parts: VerifyParts, challenge: Challenge, answer: WalletAnswer): Promise<IssuedSession> {
-  const { address, requestId } = challenge;
+async function redeem(parts: VerifyParts, seen: Challenge, answer: WalletAnswer): Promise<IssuedSession> {
   const outcome = await parts.transaction(async (tx): Promise<IssuedSession | Failure> => {
     const now = parts.clock();
-    if (!(await tx.challenges.spend(requestId, now))) return spent();
+    const challenge = await tx.challenges.spend(seen.requestId, now);
+    if (challenge === undefined) return refuse(tx.audit, now, seen, answer, spent());
     const owner = await ownerOf(tx, challenge, now);
-    if (owner instanceof Failure) {
-      await record(tx.audit, now, challenge, answer, ErrorReason[owner.reason]);
-      return owner;
-    }
-    const subject = computeOmniAccount({ clientId: parts.clientId, identityType: "evm", identityValue: address });
+    if (owner instanceof Failure) return refuse(tx.audit, now, challenge, answer, owner);
+    const { address } = challenge;
     const session = await parts.sessionIssuer.issueWalletSession(tx.sessions, {
       ...owner,
-      subject,
+      subject: computeOmniAccount({ clientId: parts.clientId, identityType: "evm", identityValue: address }),
       wallet: address,
       sourceAddress: answer.caller.sourceAddress,
       ...(answer.dpopThumbprint !== undefined && { dpopThumbprint: answer.dpopThumbprint }),
     });
-    await record(tx.audit, now, { ...challenge, ownerAnchor: owner.anchor }, answer, "ok", session.record.sessionId);
+    const facts = { anchor: owner.anchor, sessionId: session.record.sessionId, subject: address };
+    await tx.audit.append(auditEvent(now, answer.caller, { action: "wallet.verified", ...facts }));
     return session;
   });
   if (outcome instanceof Failure) throw outcome;
@@ -136,17 +134,22 @@ async function ownerOf(tx: Stores, { address, startedBy }: Challenge, now: numbe
   }
 }
 
-async function record(
+/** Notes in the history that an answer was refused, and gives back why. */
+async function refuse(
   audit: AuditStore,
   now: number,
-  { address, startedBy, ownerAnchor }: Challenge & { ownerAnchor?: OmniAccount },
-  { caller }: WalletAnswer,
-  outcome: string,
-  sessionId = startedBy?.sessionId ?? "",
-): Promise<void> {
-  const anchor = ownerAnchor ?? startedBy?.anchor;
-  const facts = { outcome, anchor, sessionId, subject: address };
+  challenge: Challenge | undefined,
+  { requestId, caller }: WalletAnswer,
+  why: Failure,
+): Promise<Failure> {
+  const { anchor, sessionId = "" } = challenge?.startedBy ?? {};
+  const facts = { outcome: ErrorReason[why.reason], anchor, sessionId, subject: challenge?.address ?? requestId };
   await audit.append(auditEvent(now, caller, { action: "wallet.verified", ...facts }));
+  return why;
+}
+
+function notFound(): Failure {
+  return new Failure(ErrorReason.CHALLENGE_NOT_FOUND, "no challenge has this request_id; start a new one");
 }
 
 function spent(): Failure {

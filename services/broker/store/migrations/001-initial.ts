@@ -88,6 +88,7 @@ const statements = [
      spent_at INTEGER
    ) STRICT`,
   `CREATE INDEX challenge_by_expiry ON challenge (expires_at)`,
+  `CREATE INDEX challenge_by_session ON challenge (session_id) WHERE session_id IS NOT NULL`,
 
   `CREATE TABLE signing_key (
      kid TEXT NOT NULL PRIMARY KEY,

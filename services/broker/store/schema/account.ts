@@ -1,0 +1,5 @@
+/** One person, or one organisation, by the omni_account of the first identity. */
+export interface AccountTable {
+  anchor: string;
+  created_at: number;
+}

@@ -1,0 +1,9 @@
+/** A way to sign in to an account. */
+export interface IdentityTable {
+  omni_account: string;
+  type: string;
+  value: string;
+  anchor: string;
+  linked_at: number;
+  last_used_at: number;
+}

@@ -1,0 +1,34 @@
+import type { AccountTable } from "./account.ts";
+import type { AuditEventTable } from "./audit-event.ts";
+import type { ChallengeTable } from "./challenge.ts";
+import type { IdentityTable } from "./identity.ts";
+import type { LoginTable } from "./login.ts";
+import type { SessionTable } from "./session.ts";
+import type { SettingTable } from "./setting.ts";
+import type { SigningKeyTable } from "./signing-key.ts";
+import type { WalletLinkTable } from "./wallet-link.ts";
+
+/** The tables as Kysely sees them; `migrations/` makes them. Times are epoch milliseconds; ids of accounts and hashes are lower-case hex. */
+export interface Database {
+  setting: SettingTable;
+  account: AccountTable;
+  identity: IdentityTable;
+  login: LoginTable;
+  session: SessionTable;
+  wallet_link: WalletLinkTable;
+  challenge: ChallengeTable;
+  signing_key: SigningKeyTable;
+  audit_event: AuditEventTable;
+}
+
+export type {
+  AccountTable,
+  AuditEventTable,
+  ChallengeTable,
+  IdentityTable,
+  LoginTable,
+  SessionTable,
+  SettingTable,
+  SigningKeyTable,
+  WalletLinkTable,
+};

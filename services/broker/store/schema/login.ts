@@ -1,0 +1,16 @@
+/** A sign-in under way. Its secrets are SHA-256 hashes in lower-case hex. */
+export interface LoginTable {
+  login_id: string;
+  email: string;
+  secret_hash: string;
+  confirm_hash: string;
+  user_code: string;
+  dpop_thumbprint: string | null;
+  device_name: string;
+  source_address: string;
+  user_agent: string;
+  status: string;
+  created_at: number;
+  expires_at: number;
+  decided_at: number | null;
+}
