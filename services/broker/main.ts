@@ -9,7 +9,12 @@ import { startBroker } from "./start.ts";
 try {
   const settings = readBrokerSettings(process.env);
   const log = createLog("broker", { level: settings.logLevel });
-  runUntilSignal(await startBroker(settings, { log }), log);
+  const broker = await startBroker(settings, { log }).catch((error: unknown) => {
+    if (error instanceof SettingsError) throw error;
+    log.fatal({ err: error }, "the broker cannot start");
+    process.exit(1);
+  });
+  runUntilSignal(broker, log);
 } catch (error) {
   if (!(error instanceof SettingsError)) throw error;
   process.stderr.write(error.message + "\n");

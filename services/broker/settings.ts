@@ -1,4 +1,6 @@
+import { isIP } from "node:net";
 import { join } from "node:path";
+import { createSecureContext } from "node:tls";
 
 import { DAY } from "@agentkeys/lib/clock";
 import { Secret } from "@agentkeys/lib/secret";
@@ -13,10 +15,10 @@ import {
   listenAddress,
   oneOf,
   optional,
-  text,
 } from "@agentkeys/lib/settings/kinds";
 import { settingNames } from "@agentkeys/lib/settings/names";
 
+import { parseEmail } from "./identity/index.ts";
 import { DEFAULT_AUDIENCE } from "./token/index.ts";
 
 /** What the broker is started with. */
@@ -43,12 +45,12 @@ export interface BrokerSettings {
 const declared = {
   AGENTKEYS_CLIENT_ID: optional("names the accounts; never change it", clientId, "agentkeys"),
   AGENTKEYS_BROKER_LISTEN: optional("host:port to listen on", listenAddress, { host: "127.0.0.1", port: 8091 }),
-  AGENTKEYS_BROKER_PUBLIC_URL: optional("the URL that others know the broker by; the issuer", baseUrl, undefined),
-  AGENTKEYS_BROKER_STORE: optional("the SQLite file", text, undefined),
+  AGENTKEYS_BROKER_PUBLIC_URL: optional("the URL that others know the broker by; the issuer", issuer, undefined),
+  AGENTKEYS_BROKER_STORE: optional("the SQLite file", storeFile, join(".agentkeys", "broker.sqlite")),
   AGENTKEYS_BROKER_SMTP_URL: optional("the mail server, smtp:// or smtps://", smtpUrl, undefined),
-  AGENTKEYS_BROKER_MAIL_FROM: optional("the From address of mails", text, "AgentKeys <agentkeys@localhost>"),
+  AGENTKEYS_BROKER_MAIL_FROM: optional("the From address of mails", mailFrom, "AgentKeys <agentkeys@localhost>"),
   AGENTKEYS_BROKER_KEY_ENCRYPTION_KEY: optional("encrypts the signing keys; 64 hex characters", key32, undefined),
-  AGENTKEYS_BROKER_AUDIENCES: optional("for whom OIDC JWTs are made, by commas", list(audience), [DEFAULT_AUDIENCE]),
+  AGENTKEYS_BROKER_AUDIENCES: optional("for whom OIDC JWTs are made, by commas", audiences, [DEFAULT_AUDIENCE]),
   AGENTKEYS_BROKER_SESSION_RENEWABLE_DAYS: optional("days that a sign-in can be renewed for", integer(1, 365), 30),
   AGENTKEYS_BROKER_TRUSTED_PROXIES: optional("CIDRs whose X-Forwarded-For is believed", list(cidr), []),
   AGENTKEYS_BROKER_TLS_CERT: optional("PEM file of the certificate chain", fileContents, undefined),
@@ -72,7 +74,7 @@ export function readBrokerSettings(env: Environment): BrokerSettings {
     const needed = {
       AGENTKEYS_BROKER_PUBLIC_URL: publicUrl,
       AGENTKEYS_BROKER_SMTP_URL: smtp,
-      AGENTKEYS_BROKER_MAIL_FROM: env["AGENTKEYS_BROKER_MAIL_FROM"],
+      AGENTKEYS_BROKER_MAIL_FROM: env["AGENTKEYS_BROKER_MAIL_FROM"] || undefined,
       AGENTKEYS_BROKER_KEY_ENCRYPTION_KEY: keyEncryptionKey,
     };
     for (const [name, value] of Object.entries(needed)) {
@@ -86,11 +88,13 @@ export function readBrokerSettings(env: Environment): BrokerSettings {
   }
   if ((cert === undefined) !== (key === undefined)) {
     problems.push("AGENTKEYS_BROKER_TLS_CERT and AGENTKEYS_BROKER_TLS_KEY must be set together");
+  } else if (cert !== undefined && !isKeyPair(cert, key)) {
+    problems.push("AGENTKEYS_BROKER_TLS_CERT and AGENTKEYS_BROKER_TLS_KEY must be PEM files that belong together");
   }
   if (problems.length > 0) throw new SettingsError(problems);
   return {
     listen,
-    store: values.AGENTKEYS_BROKER_STORE ?? join(".agentkeys", "broker.sqlite"),
+    store: values.AGENTKEYS_BROKER_STORE,
     clientId: values.AGENTKEYS_CLIENT_ID,
     mailFrom: values.AGENTKEYS_BROKER_MAIL_FROM,
     audiences: values.AGENTKEYS_BROKER_AUDIENCES,
@@ -123,12 +127,51 @@ function key32(value: string): Secret<Uint8Array> {
   return new Secret(Uint8Array.from(Buffer.from(value, "hex")));
 }
 
-function audience(value: string): string {
-  if (!/^[!-~]{1,255}$/.test(value)) throw new SettingError("must be client ids of 1 to 255 printable characters");
+function audiences(value: string): string[] {
+  const given = list((item) => item)(value);
+  if (given.length === 0 || !given.every((item) => /^[!-~]{1,255}$/.test(item))) {
+    throw new SettingError("must be client ids of 1 to 255 printable characters, separated by commas");
+  }
+  return given;
+}
+
+/** What stands in tokens as `iss` is compared letter by letter, so there must be one way to write it: the one URLs are normalised to. */
+function issuer(value: string): string {
+  const url = baseUrl(value);
+  const normal = new URL(url).href.replace(/\/$/, "");
+  if (url !== normal) throw new SettingError(`must be written as ${normal}`);
+  return url;
+}
+
+function storeFile(value: string): string {
+  if (value.startsWith(":") || /^[a-z]{2,}:/i.test(value)) throw new SettingError("must be the path of a file");
+  return value;
+}
+
+function mailFrom(value: string): string {
+  const address = /^[^<>\r\n]*<([^<>]+)>$/.exec(value)?.[1] ?? value;
+  try {
+    parseEmail(address);
+  } catch {
+    throw new SettingError("must be an address, or a name and an address: AgentKeys <agentkeys@example.com>");
+  }
   return value;
 }
 
 function cidr(value: string): string {
-  if (!/^[0-9a-fA-F:.]+(\/\d{1,3})?$/.test(value)) throw new SettingError("must be addresses such as 10.0.0.0/8");
+  const [address = "", bits = "0", ...rest] = value.split("/");
+  const longest = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  if (rest.length > 0 || !/^\d{1,3}$/.test(bits) || Number(bits) > longest) {
+    throw new SettingError("must be addresses or networks such as 10.0.0.0/8, separated by commas");
+  }
   return value;
+}
+
+function isKeyPair(cert: Buffer, key: Buffer | undefined): boolean {
+  try {
+    createSecureContext({ cert, key });
+    return true;
+  } catch {
+    return false;
+  }
 }
