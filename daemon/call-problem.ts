@@ -25,14 +25,14 @@ export function explainCall(error: unknown, callee: Callee): Problem {
   const words = sessionProblems[reason];
   if (words !== undefined)
     return new Problem(name, words.kind ?? "sign-in", words.message, { remedy: words.remedy, cause: error });
-  const kind = passing.has(reason) ? "passing" : "standing";
-  return new Problem(name, kind, `The ${callee.name} at ${callee.url} refused: ${printable(failure.message)}`, {
-    ...(kind === "passing" && { remedy: "Try again in a moment." }),
-    ...retry,
-    cause: error,
-  });
+  const who = `The ${callee.name} at ${callee.url}`;
+  const why = printable(failure.message);
+  return passing.has(reason)
+    ? new Problem(name, "passing", `${who} could not do it: ${why}`, { remedy: AGAIN, ...retry, cause: error })
+    : new Problem(name, "standing", `${who} refused: ${why}`, { ...retry, cause: error });
 }
 
+const AGAIN = "Try again in a moment.";
 const RUN_INIT = "Run `agentkeys init` to sign in.";
 
 const sessionProblems: Partial<Record<ErrorReason, { message: string; remedy: string; kind?: ProblemKind }>> = {

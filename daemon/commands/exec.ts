@@ -49,7 +49,7 @@ export async function exec(context: Context, [command = "", ...args]: readonly s
     try {
       const access = { url: endpoint.url, token: { value: token } };
       const env = agentEnvironment(io.env, access, await configuredRegion(io.env));
-      return await run(spawn(command, args, { stdio: "inherit", env }), command, io);
+      return await run(command, args, env, io);
     } finally {
       await endpoint.close();
     }
@@ -63,18 +63,23 @@ const FORWARDED: NodeJS.Signals[] = ["SIGTERM", "SIGHUP", "SIGUSR2"];
 const FROM_TERMINAL: NodeJS.Signals[] = ["SIGINT", "SIGQUIT"];
 
 async function run(
-  child: ChildProcess,
   command: string,
+  args: readonly string[],
+  env: Record<string, string>,
   { signals, stdin }: Pick<Io, "signals" | "stdin">,
 ): Promise<number> {
-  const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
+  let child: ChildProcess | undefined;
+  const forward = (signal: NodeJS.Signals): void => void child?.kill(signal);
   const leave = (): void => undefined;
+  // Before the command starts: it may be up, and be told to stop, sooner than anything that comes after.
   for (const signal of FORWARDED) signals.on(signal, forward);
   for (const signal of FROM_TERMINAL) signals.on(signal, stdin.isTTY === true ? leave : forward);
   try {
+    const started = spawn(command, args, { stdio: "inherit", env });
+    child = started;
     return await new Promise<number>((resolve, reject) => {
-      child.once("error", (error) => reject(notStarted(command, error)));
-      child.once("exit", (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+      started.once("error", (error) => reject(notStarted(command, error)));
+      started.once("exit", (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
     });
   } finally {
     for (const signal of [...FORWARDED, ...FROM_TERMINAL]) signals.off(signal, forward);
