@@ -1,116 +1,87 @@
-/**
- * `npm start`: everything on loopback at the default addresses, until Ctrl-C. For trying AgentKeys by hand: mails go to the
- * development mailbox, AWS is played by the stand-in of `local-aws/`, and what must outlive a restart stands in ./.agentkeys.
- */
-import { randomBytes } from "node:crypto";
-import { createWriteStream, mkdirSync } from "node:fs";
-import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+/** `npm start`: broker, key service, a mailbox and a stand-in for AWS, on loopback, until Ctrl-C. */
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
 
-import { readBrokerSettings } from "@agentkeys/broker/settings.ts";
-import { startBroker } from "@agentkeys/broker/start.ts";
-import { readKeyServiceSettings } from "@agentkeys/keys/settings.ts";
-import { startKeyService } from "@agentkeys/keys/start.ts";
-import { createLog, type Logger } from "@agentkeys/lib/log";
+import { createLog } from "@agentkeys/lib/log";
+import { runUntilSignal } from "@agentkeys/lib/rpc";
+import { EX_CONFIG, SettingsError } from "@agentkeys/lib/settings";
 
-import { prepareVault } from "./harness/vault.ts";
-import { STAND_IN_NOTICE, startLocalAws } from "./local-aws/start.ts";
+import { STAND_IN_NOTICE } from "./local-aws/start.ts";
+import { DEFAULT_AWS_PORT, type Everything, startEverything } from "./start/everything.ts";
 
-// The SDK's wish for a newer Node is no news for whoever only tries this out.
+const USAGE = `npm start [-- --aws-port PORT]
+
+  --aws-port PORT   where the stand-in for STS and S3 listens (default ${DEFAULT_AWS_PORT}; 0 takes a free one)
+The services take their own settings, such as AGENTKEYS_BROKER_LISTEN and AGENTKEYS_KEYS_LISTEN.
+`;
+
+const folder = resolve(".agentkeys");
+const awsPort = readPort();
+// Written for developers of AWS's SDK; here it would only hide what there is to do next.
 process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] = "true";
-
-const folder = ".agentkeys";
-const addresses = { broker: "127.0.0.1:8091", keys: "127.0.0.1:8092", aws: { host: "127.0.0.1", port: 8093 } };
-
 try {
-  await main();
+  const everything = await startEverything({ folder, awsPort, env: process.env });
+  process.stdout.write(whatNext(everything));
+  runUntilSignal(everything, createLog("start"));
 } catch (error) {
-  process.stderr.write(`npm start: ${explain(error)}\n`);
-  process.exit(1);
+  const known = error instanceof SettingsError;
+  process.stderr.write(`${known ? error.message : explained(error)}\n`);
+  process.exit(known ? EX_CONFIG : 1);
 }
 
-async function main(): Promise<void> {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const masterSecret = await keptSecret("dev-master-secret");
-  const keyEncryptionKey = await keptSecret("key-encryption-key");
-  const awsKey = await keptSecret("stand-in-aws-key");
-  const logFile = join(folder, "services.log");
-  const log = logTo(logFile);
-
-  const broker = await startBroker(
-    readBrokerSettings({
-      AGENTKEYS_BROKER_LISTEN: addresses.broker,
-      AGENTKEYS_BROKER_STORE: join(folder, "broker.sqlite"),
-      AGENTKEYS_BROKER_KEY_ENCRYPTION_KEY: keyEncryptionKey,
-    }),
-    { log: log("broker") },
-  );
-  const keys = await startKeyService(
-    readKeyServiceSettings({
-      AGENTKEYS_KEYS_LISTEN: addresses.keys,
-      AGENTKEYS_KEYS_BROKER_URL: broker.publicUrl,
-      AGENTKEYS_KEYS_SIGN_LOG: join(folder, "signatures.log"),
-      DEV_KEY_SERVICE_MASTER_SECRET: masterSecret,
-    }),
-    { log: log("keys") },
-  );
-  const aws = await startLocalAws({ listen: addresses.aws, key: Buffer.from(awsKey, "hex"), log: log("local-aws") });
-  const vault = await prepareVault({ ...aws, dialect: "aws" }, broker.publicUrl);
-
-  print(`
-AgentKeys is up, on this machine only. Everything here is for DEVELOPMENT:
-
+function whatNext({ broker, keys, aws, vault, news }: Everything): string {
+  const variables = {
+    ...(broker.publicUrl !== "http://127.0.0.1:8091" && { AGENTKEYS_BROKER_URL: broker.publicUrl }),
+    ...(keys.url !== "http://127.0.0.1:8092" && { AGENTKEYS_KEYS_URL: keys.url }),
+    AGENTKEYS_STATE_DIR: join(folder, "machine"),
+    AGENTKEYS_AWS_ROLE_ARN: vault.roleArn,
+    AWS_ENDPOINT_URL_STS: aws.url,
+    AWS_ENDPOINT_URL_S3: aws.url,
+    AWS_REGION: "us-east-1",
+  };
+  const exports = Object.entries(variables).map(([name, value]) => `  export ${name}='${value}'`);
+  const mails =
+    broker.devMailbox === undefined
+      ? "Press the button behind the link in the mail."
+      : `Read the mail at ${broker.publicUrl}/dev/mailbox and press the button behind its link.`;
+  return `
+AgentKeys is up. What it keeps is in ${folder}.
+${news.map((line) => `  ${line}\n`).join("")}
   broker        ${broker.publicUrl}
-  key service   ${keys.url}   (its master secret: ${join(folder, "dev-master-secret")})
-  mailbox       ${broker.publicUrl}/dev/mailbox   (mails are kept here and sent to nobody)
-  STS and S3    ${aws.url}   (${STAND_IN_NOTICE})
-  logs          ${logFile}, ${join(folder, "signatures.log")}
+  key service   ${keys.url}
+  STS and S3    ${aws.url}   (${STAND_IN_NOTICE}; forgets its objects when it ends)
 
-In a second terminal:
+1. In another terminal, in this folder:
 
-  export AGENTKEYS_AWS_ROLE_ARN=${vault.roleArn}
-  export AWS_ENDPOINT_URL_STS=${aws.url} AWS_ENDPOINT_URL_S3=${aws.url} AWS_REGION=us-east-1
+${exports.join("\n")}
   npm run agentkeys -- init --email you@example.com
 
-Open the mailbox, follow the link, compare the code, press the button. Then:
+2. ${mails}
 
-  npm run --silent agentkeys -- creds
-  npm run --silent agentkeys -- exec -- sh -c 'date > note && aws --endpoint-url ${aws.url} s3 cp note s3://${vault.bucket}/bots/WALLET/note'
+3. Then:
 
-with your wallet's address for WALLET; at any other it is refused. Ctrl-C stops everything.
-`);
+  npm run agentkeys -- whoami
+  npm run agentkeys -- creds
+  npm run agentkeys -- exec -- COMMAND      (with credentials for s3://${vault.bucket}/bots/<your wallet>/)
 
-  const stop = (): void => {
-    print("\nstopping");
-    void Promise.all([keys.close(), broker.close(), aws.close()]).then(() => process.exit(0));
-  };
-  process.once("SIGINT", stop);
-  process.once("SIGTERM", stop);
+Ctrl-C ends it.
+`;
 }
 
-/** 32 random bytes in hex, made at the first start and kept for the next ones, for this user alone. */
-async function keptSecret(name: string): Promise<string> {
-  const path = join(folder, name);
+function readPort(): number {
   try {
-    return (await readFile(path, "utf8")).trim();
-  } catch {
-    const secret = randomBytes(32).toString("hex");
-    await writeFile(path, secret + "\n", { mode: 0o600, flag: "wx" });
-    return secret;
+    const { values } = parseArgs({ options: { "aws-port": { type: "string" } } });
+    const port = values["aws-port"] ?? String(DEFAULT_AWS_PORT);
+    if (/^\d{1,5}$/.test(port) && Number(port) <= 65_535) return Number(port);
+    process.stderr.write(`--aws-port must be a number from 0 to 65535.\n\n${USAGE}`);
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
   }
+  process.exit(2);
 }
 
-function logTo(path: string): (service: string) => Logger {
-  const destination = createWriteStream(path, { flags: "a", mode: 0o600 });
-  return (service) => createLog(service, { destination });
-}
-
-function explain(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const taken = "code" in error && error.code === "EADDRINUSE";
-  return taken ? `${error.message}: is it running already, or does another program listen there?` : error.message;
-}
-
-function print(text: string): void {
-  process.stdout.write(text + "\n");
+function explained(error: unknown): string {
+  const { code, message, port } = error as NodeJS.ErrnoException & { port?: number };
+  if (code !== "EADDRINUSE") return message;
+  return `Port ${String(port)} is taken. Is it running already? Else: AGENTKEYS_BROKER_LISTEN, AGENTKEYS_KEYS_LISTEN, or -- --aws-port.`;
 }

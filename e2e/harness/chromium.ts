@@ -26,12 +26,19 @@ export function findChromium(): string | undefined {
   return CANDIDATES.find((path) => existsSync(path));
 }
 
-/** Starts a real browser. Every visit has a fresh profile, as a person who was never here before. */
-export async function openChromium(executablePath: string): Promise<Confirmer & { browser: Browser }> {
+/**
+ * Starts a real browser. Every visit has a fresh profile, as a person who was never here before; what it keeps beside that, it
+ * keeps below `home`.
+ */
+export async function openChromium(
+  executablePath: string,
+  { home }: { home?: string } = {},
+): Promise<Confirmer & { browser: Browser }> {
   // The process that starts the browser ends it, on signals too.
   const browser = await chromium.launch({
     executablePath,
     args: FLAGS,
+    ...(home !== undefined && { env: { ...process.env, HOME: home, XDG_CONFIG_HOME: home, XDG_CACHE_HOME: home } }),
     handleSIGINT: false,
     handleSIGTERM: false,
     handleSIGHUP: false,

@@ -50,10 +50,12 @@ export interface MachineOptions {
   system: Pick<System, "broker" | "keys" | "nextMail">;
   env?: Record<string, string | undefined>;
   clock?: Clock;
+  /** Where its folder is made. */
+  scratch?: string;
 }
 
-export function createMachine({ system, env = {}, clock = systemClock }: MachineOptions): Machine {
-  const folder = mkdtempSync(join(tmpdir(), "agentkeys-machine-"));
+export function createMachine({ system, env = {}, clock = systemClock, scratch = tmpdir() }: MachineOptions): Machine {
+  const folder = mkdtempSync(join(scratch, "agentkeys-machine-"));
   const machine: Machine = {
     folder: join(folder, "state"),
     env: {

@@ -12,10 +12,14 @@ import { Secret } from "@agentkeys/lib/secret";
 import type { Mail } from "@agentkeys/mailbox/inbox.ts";
 import { startMailbox } from "@agentkeys/mailbox/start.ts";
 
+import { createUndoStack, type UndoStack } from "./undo-stack.ts";
+
 /** The two services and a mail server, in this process, on free loopback ports. */
 export interface System {
   broker: RunningBroker;
   keys: RunningServer;
+  /** The mail server's. */
+  smtpUrl: string;
   /** The next mail to this address that nobody took yet. */
   nextMail(address: string): Promise<Mail>;
   /** Every line that was logged, signatures included. */
@@ -29,19 +33,36 @@ export interface SystemOptions {
   clock?: Clock;
   /** 64 hex characters; random when absent. */
   masterSecret?: string;
+  /** Where its folder is made. */
+  scratch?: string;
 }
 
 /** How long a mail may take that was accepted on this machine. */
 const MAIL_PATIENCE_MS = 20_000;
 
-export async function startSystem({ front, clock = systemClock, masterSecret }: SystemOptions = {}): Promise<System> {
-  const folder = mkdtempSync(join(tmpdir(), "agentkeys-e2e-"));
+export async function startSystem(options: SystemOptions = {}): Promise<System> {
+  const undo = createUndoStack();
+  try {
+    return await start(options, undo);
+  } catch (error) {
+    await undo.run();
+    throw error;
+  }
+}
+
+async function start(
+  { front, clock = systemClock, masterSecret, scratch = tmpdir() }: SystemOptions,
+  undo: UndoStack,
+): Promise<System> {
+  const folder = mkdtempSync(join(scratch, "agentkeys-e2e-"));
+  undo.add(() => rmSync(folder, { recursive: true, force: true }));
   const logged: string[] = [];
   const log = (service: string) =>
     createLog(service, { level: "debug", destination: { write: (line) => void logged.push(line) } });
   const listen = { host: "127.0.0.1", port: 0 };
 
   const mailbox = await startMailbox({ smtpListen: listen, listen, log: log("mailbox") });
+  undo.add(() => mailbox.close());
   const broker = await startBroker(
     {
       listen,
@@ -58,6 +79,7 @@ export async function startSystem({ front, clock = systemClock, masterSecret }: 
     },
     { log: log("broker"), clock },
   );
+  undo.add(() => broker.close());
   front?.forwardTo(broker.url);
   const keys = await startKeyService(
     {
@@ -69,23 +91,22 @@ export async function startSystem({ front, clock = systemClock, masterSecret }: 
     },
     { log: log("keys"), clock },
   );
+  undo.add(() => keys.close());
 
-  let taken = 0;
+  /** By address, the last mail that was taken. */
+  const taken = new Map<string, number>();
   return {
     broker,
     keys,
+    smtpUrl: mailbox.smtpUrl,
     logged,
     async nextMail(address) {
-      const mail = await mailbox.inbox.wait({ to: address, after: taken }, AbortSignal.timeout(MAIL_PATIENCE_MS));
+      const filter = { to: address, after: taken.get(address) };
+      const mail = await mailbox.inbox.wait(filter, AbortSignal.timeout(MAIL_PATIENCE_MS));
       if (mail === undefined) throw new Error(`No mail came for ${address}`);
-      taken = mail.id;
+      taken.set(address, mail.id);
       return mail;
     },
-    async close() {
-      await keys.close();
-      await broker.close();
-      await mailbox.close();
-      rmSync(folder, { recursive: true, force: true });
-    },
+    close: () => undo.run(),
   };
 }

@@ -5,17 +5,21 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { agentkeysCommand, startProgram } from "../daemon/program.ts";
+import { startProgram } from "../daemon/program.ts";
 import { type Cloud, startRgwCloud } from "../harness/cloud.ts";
+import { fromSources } from "../harness/from-sources.ts";
 import { createMachine, type Machine } from "../harness/machine.ts";
+import { isOnPath } from "../harness/on-path.ts";
 import { plainBrowser } from "../harness/plain-browser.ts";
 import { startSystem } from "../harness/system.ts";
+import { createUndoStack } from "../harness/undo-stack.ts";
 import { openS3, placeOf, prepareVault, tryPlace, type Vault } from "../harness/vault.ts";
 import { announceSkip, missingForRgw } from "./requirements.ts";
 
-const AWS = "/usr/bin/aws";
-const ci = process.env["CI"] === "true";
-const noCli = existsSync(AWS) || ci ? undefined : `${AWS} is not installed: apt-get install awscli`;
+// Debian's, where there is another one as well.
+const AWS = existsSync("/usr/bin/aws") ? "/usr/bin/aws" : "aws";
+const noCli =
+  isOnPath("aws") || process.env["CI"] === "true" ? undefined : "aws is not installed: apt-get install awscli";
 const skip = announceSkip(missingForRgw(process.env) ?? noCli);
 
 describe.skipIf(skip)("the AWS CLI, as an agent runs it", () => {
@@ -24,15 +28,15 @@ describe.skipIf(skip)("the AWS CLI, as an agent runs it", () => {
   let vault: Vault;
   let machine: Machine;
   let own: string;
-  const undo: (() => Promise<void> | void)[] = [];
+  const undo = createUndoStack();
 
   beforeAll(async () => {
     scratch = mkdtempSync(join(tmpdir(), "agentkeys-cli-"));
-    undo.push(() => rmSync(scratch, { recursive: true, force: true }));
+    undo.add(() => rmSync(scratch, { recursive: true, force: true }));
     cloud = await startRgwCloud(scratch);
-    undo.push(() => cloud.close());
+    undo.add(() => cloud.close());
     const system = await startSystem({ front: cloud.front });
-    undo.push(() => system.close());
+    undo.add(() => system.close());
     vault = await prepareVault(cloud, system.broker.publicUrl);
     const env = {
       AGENTKEYS_AWS_ROLE_ARN: vault.roleArn,
@@ -40,7 +44,7 @@ describe.skipIf(skip)("the AWS CLI, as an agent runs it", () => {
       AWS_ENDPOINT_URL_STS: cloud.url,
     };
     machine = createMachine({ system, env });
-    undo.push(() => machine.remove());
+    undo.add(() => machine.remove());
     const { wallet } = await machine.signIn("ada@example.com", plainBrowser());
     await vault.admit([wallet, OTHER]);
     own = wallet;
@@ -48,9 +52,7 @@ describe.skipIf(skip)("the AWS CLI, as an agent runs it", () => {
     expect(await tryPlace(admin, vault.bucket, OTHER)).toEqual({ put: "OK", get: "OK", list: "OK" });
     admin.destroy();
   });
-  afterAll(async () => {
-    for (const step of undo.reverse()) await step();
-  });
+  afterAll(() => undo.run());
 
   const OTHER = `0x${"b".repeat(40)}`;
 
@@ -88,13 +90,16 @@ describe.skipIf(skip)("the AWS CLI, as an agent runs it", () => {
 
   test("gets its credentials from `agentkeys creds` as credential_process", async () => {
     const config = join(scratch, "aws-config");
-    const command = [...agentkeysCommand, "creds"].map((part) => `"${part}"`).join(" ");
+    const command = [process.execPath, ...fromSources("daemon/main.ts"), "creds"].map((part) => `"${part}"`).join(" ");
     writeFileSync(config, `[default]\ncredential_process = ${command}\n`);
     await useVault({ ...machine.env, AWS_CONFIG_FILE: config });
   });
 
   test("gets its credentials from `agentkeys daemon` as a container's", async () => {
-    const daemon = startProgram(["daemon", "--json"], { env: { HOME: scratch, ...machine.env } });
+    const daemon = startProgram([...fromSources("daemon/main.ts"), "daemon", "--json"], {
+      env: { HOME: scratch, ...machine.env },
+      cwd: scratch,
+    });
     try {
       const [line] = await daemon.says(/^\{.*\}$/m);
       const { url, token_file: tokenFile } = JSON.parse(line) as { url: string; token_file: string };

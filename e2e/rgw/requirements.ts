@@ -7,7 +7,7 @@ import { HOW_TO_INSTALL, rgwIsInstalled } from "./start.ts";
  */
 export function missingForRgw(env: NodeJS.ProcessEnv): string | undefined {
   const missing = [
-    ...(rgwIsInstalled(env["PATH"]) ? [] : [`radosgw is not installed: ${HOW_TO_INSTALL}`]),
+    ...(rgwIsInstalled() ? [] : [`radosgw is not installed: ${HOW_TO_INSTALL}`]),
     ...(findChromium() === undefined ? ["chromium is not installed: apt-get install chromium"] : []),
   ].join("; ");
   if (missing === "") return undefined;

@@ -12,6 +12,7 @@ import { startIssuer } from "../harness/issuer.ts";
 import { createMachine, type Machine, type SignIn } from "../harness/machine.ts";
 import { type Policy, TAGS_CLAIM, WALLET_TAG, walletPolicy } from "../harness/policies.ts";
 import { startSystem, type System } from "../harness/system.ts";
+import { createUndoStack } from "../harness/undo-stack.ts";
 import { openS3, prepareVault, type Vault } from "../harness/vault.ts";
 import { announceSkip, missingForRgw } from "./requirements.ts";
 import { startX5cProxy } from "./x5c-proxy.ts";
@@ -26,36 +27,34 @@ let vault: Vault;
 let browser: Confirmer;
 let sts: STSClient;
 const people: { name: string; machine: Machine; signIn: SignIn; tenant: Tenant }[] = [];
-const undo: (() => Promise<void> | void)[] = [];
+const undo = createUndoStack();
 
 describe.skipIf(skip)("with Ceph's STS and S3, a real mail server and a real browser", () => {
   beforeAll(async () => {
     scratch = mkdtempSync(join(tmpdir(), "agentkeys-rgw-"));
-    undo.push(() => rmSync(scratch, { recursive: true, force: true }));
+    undo.add(() => rmSync(scratch, { recursive: true, force: true }));
     cloud = await startRgwCloud(scratch);
-    undo.push(() => cloud.close());
+    undo.add(() => cloud.close());
     browser = await openChromium(findChromium()!);
-    undo.push(() => browser.close());
+    undo.add(() => browser.close());
     system = await startSystem({ front: cloud.front });
-    undo.push(() => system.close());
+    undo.add(() => system.close());
     vault = await prepareVault(cloud, system.broker.publicUrl);
     sts = new STSClient({ endpoint: cloud.url, region: "us-east-1", maxAttempts: 1 });
-    undo.push(() => sts.destroy());
+    undo.add(() => sts.destroy());
 
     for (const name of ["Ada", "Bob"]) {
       const machine = createMachine({ system, env: { AWS_ENDPOINT_URL_STS: cloud.url } });
-      undo.push(() => machine.remove());
+      undo.add(() => machine.remove());
       const signIn = await machine.signIn(`${name.toLowerCase()}@example.com`, browser);
       machine.env["AGENTKEYS_AWS_ROLE_ARN"] = vault.roleArn;
       const s3 = openS3(cloud.url, await machine.credentials());
-      undo.push(() => s3.destroy());
+      undo.add(() => s3.destroy());
       people.push({ name, machine, signIn, tenant: { name, wallet: signIn.wallet, s3 } });
     }
     await vault.admit(people.map(({ signIn }) => signIn.wallet));
   });
-  afterAll(async () => {
-    for (const step of undo.reverse()) await step();
-  });
+  afterAll(() => undo.run());
 
   const tenants = (): Tenant[] => people.map(({ tenant }) => tenant);
   const policyFor = (wallets: readonly string[]): Policy =>
@@ -132,10 +131,8 @@ describe.skipIf(skip)("with Ceph's STS and S3, a real mail server and a real bro
   /** A vault for the tokens of an issuer that puts the wallet's tag into them or not. */
   async function elsewhere(name: string, options: { demandTag: boolean }) {
     const [issuer, front] = await Promise.all([startIssuer({ clock: Date.now }), startX5cProxy()]);
-    undo.push(
-      () => issuer.close(),
-      () => front.close(),
-    );
+    undo.add(() => issuer.close());
+    undo.add(() => front.close());
     front.forwardTo(issuer.url);
     issuer.discovery = { ...issuer.discovery, issuer: front.url, jwks_uri: `${front.url}/.well-known/jwks.json` };
     const other = await prepareVault(cloud, front.url, { name, ...options });

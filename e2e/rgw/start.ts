@@ -1,10 +1,10 @@
 import { execFile, execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { accessSync, constants } from "node:fs";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { promisify } from "node:util";
 
 import { freePorts } from "../harness/free-port.ts";
+import { isOnPath } from "../harness/on-path.ts";
 import type { AdminAccess } from "../harness/provision.ts";
 
 const SCRIPT = join(import.meta.dirname, "run-rgw.sh");
@@ -18,8 +18,8 @@ export const HOW_TO_INSTALL =
   "apt-get install --no-install-recommends radosgw ceph-mon ceph-osd ceph-common (Debian, Ubuntu)";
 
 /** Whether Ceph's RADOS Gateway and what it stands on are on the PATH. */
-export function rgwIsInstalled(path = process.env["PATH"] ?? ""): boolean {
-  return PROGRAMS.every((program) => path.split(delimiter).some((folder) => isExecutable(join(folder, program))));
+export function rgwIsInstalled(): boolean {
+  return PROGRAMS.every((program) => isOnPath(program));
 }
 
 /**
@@ -57,13 +57,4 @@ export async function startRgw(o: { directory: string; minSessionSeconds?: numbe
 /** Ends what was started in `directory` and removes it. Synchronous, so that it can run while the process ends. */
 export function stopRgw(directory: string): void {
   execFileSync("bash", [SCRIPT, "stop", directory], { stdio: "ignore" });
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
