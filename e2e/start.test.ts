@@ -30,9 +30,9 @@ function npmStart(env: Record<string, string> = {}) {
 
 /** What the lines to be copied set. */
 function exportsIn(output: string): Record<string, string> {
-  return Object.fromEntries(
-    [...output.matchAll(/^ {2}export (\w+)='([^']*)'$/gm)].map(([, name, value]) => [name, value]),
-  );
+  const found: Record<string, string> = {};
+  for (const [, name = "", value = ""] of output.matchAll(/^ {2}export (\w+)='([^']*)'$/gm)) found[name] = value;
+  return found;
 }
 
 describe("npm start", () => {
