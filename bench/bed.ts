@@ -16,6 +16,8 @@ const root = join(import.meta.dirname, "..");
 export interface Bed {
   broker: ServiceProcess;
   keys: ServiceProcess;
+  /** The yardstick, on the same core as the key service. */
+  noop: ServiceProcess;
   inbox: Inbox;
   /** For files that go away with the bed. */
   folder: string;
@@ -30,7 +32,7 @@ export async function makeBed(o: { allowances: "default" | "endless" }): Promise
     listen: { host: "127.0.0.1", port: 0 },
     log: createLog("mailbox", { level: "error" }),
   });
-  const port = await freePorts(2);
+  const port = await freePorts(3);
   const brokerUrl = `http://127.0.0.1:${port}`;
   const keysUrl = `http://127.0.0.1:${port + 1}`;
 
@@ -61,12 +63,21 @@ export async function makeBed(o: { allowances: "default" | "endless" }): Promise
       DEV_KEY_SERVICE_MASTER_SECRET: randomBytes(32).toString("hex"),
     },
   });
+  const noop = await startProcess({
+    args: ["--import", "tsx", join(root, "bench/noop-server.ts"), `127.0.0.1:${port + 2}`],
+    url: `http://127.0.0.1:${port + 2}`,
+    logFile: join(folder, "noop.log"),
+    core: availableParallelism() - 1,
+    env: {},
+  });
   return {
     broker,
     keys,
+    noop,
     inbox: mailbox.inbox,
     folder,
     async close() {
+      await noop.stop();
       await keys.stop();
       await broker.stop();
       await mailbox.close();

@@ -1,8 +1,8 @@
 /**
  * Measures the services on loopback and prints a table: npm run bench [-- --json] [-- --memory]
  *
- * Machines differ and are noisy, so that what counts is the ratio to the no-op RPC (grpc.health.v1 Check over the same
- * connection and protocol, Connect JSON) on the same server in the same run. Nothing is asserted.
+ * Machines differ and are noisy, so that what counts is the ratio to a no-op RPC of the same run, over the same protocol
+ * (Connect JSON) and the same server code. Nothing is asserted.
  */
 import { execFileSync } from "node:child_process";
 import { availableParallelism, cpus } from "node:os";

@@ -6,12 +6,13 @@ import { parseOmniAccount } from "@agentkeys/lib/account";
 
 import type { Bed } from "./bed.ts";
 import { type Caller, claimWallet, createCaller, mint, RPC, signIn, type SignedIn, walletSession } from "./caller.ts";
+import { createLoadClient } from "./load-client.ts";
 import { type Figures, measure, type Subject } from "./measure.ts";
 
 /** One line of the table: what was measured, and beside what. */
 export interface Row extends Figures {
   name: string;
-  /** Calls per second as a part of the no-op RPC's on the same server at the same concurrency. */
+  /** Calls per second as a part of the no-op RPC's at the same concurrency. */
   rateToNoop: number;
   /** p50 as a multiple of the no-op RPC's. */
   p50ToNoop: number;
@@ -35,27 +36,27 @@ export async function measureRates(bed: Bed, progress: (name: string) => void): 
   const message = { omniAccount: bearer.who.omniAccount, messageHex: randomBytes(300).toString("hex") };
   const account = { omniAccount: bearer.who.omniAccount };
 
-  progress("key service");
-  const keys = comparison(progress);
-  await keys.noop("no-op RPC (key service)", { call: () => bearer.caller.toKeys.post(RPC.noop, {}) });
-  await keys.add("DeriveAddress", toKeys(bed, bearer, RPC.deriveAddress, account), CALLS);
-  await keys.add("SignMessage", toKeys(bed, bearer, RPC.signMessage, message), CALLS);
-  const boundMessage = { ...message, omniAccount: bound.who.omniAccount };
-  await keys.add("SignMessage with DPoP", toKeys(bed, bound, RPC.signMessage, boundMessage), CALLS);
-  keys.rows.push(bareEngine(keys.rows));
+  const { rows, noop, add } = comparison(progress);
+  const toNoop = createLoadClient(bed.noop.url);
+  await noop("no-op RPC", { call: () => toNoop.post(RPC.noop, {}) });
+  toNoop.close();
 
-  const broker = comparison(progress);
-  await broker.noop("no-op RPC (broker)", { call: () => bearer.caller.toBroker.post(RPC.noop, {}) });
-  await broker.add("StartWalletAuth + SignMessage + VerifyWallet", flow(bed, bearer, false), FLOWS);
-  await broker.add("MintOidcJwt", minting(bed, bearer), CALLS);
-  await broker.add("wallet flow to OIDC JWT", flow(bed, bearer, true), FLOWS);
-  await broker.add("wallet flow to OIDC JWT with DPoP", flow(bed, bound, true), FLOWS);
-  await broker.add("sign-in by mail to OIDC JWT with DPoP", wholeSignIn(bed, bound.caller), SIGN_INS);
+  await add("DeriveAddress", toKeys(bed, bearer, RPC.deriveAddress, account), CALLS);
+  await add("SignMessage", toKeys(bed, bearer, RPC.signMessage, message), CALLS);
+  const boundMessage = { ...message, omniAccount: bound.who.omniAccount };
+  await add("SignMessage with DPoP", toKeys(bed, bound, RPC.signMessage, boundMessage), CALLS);
+  rows.push(bareEngine(rows));
+
+  await add("StartWalletAuth + SignMessage + VerifyWallet", flow(bed, bearer, false), FLOWS);
+  await add("MintOidcJwt", minting(bed, bearer), CALLS);
+  await add("wallet flow to OIDC JWT", flow(bed, bearer, true), FLOWS);
+  await add("wallet flow to OIDC JWT with DPoP", flow(bed, bound, true), FLOWS);
+  await add("sign-in by mail to OIDC JWT with DPoP", wholeSignIn(bed, bound.caller), SIGN_INS);
   for (const { caller } of [bearer, bound]) {
     caller.toBroker.close();
     caller.toKeys.close();
   }
-  return [...keys.rows, ...broker.rows];
+  return rows;
 }
 
 interface Visitor {
@@ -122,11 +123,11 @@ function comparison(progress: (name: string) => void) {
   };
   return {
     rows,
-    async noop(name: string, subject: Subject) {
+    noop: async (name: string, subject: Subject): Promise<void> => {
       yardsticks = await both(name, subject, CALLS);
       push(name, yardsticks);
     },
-    async add(name: string, subject: Subject, effort: Effort) {
+    add: async (name: string, subject: Subject, effort: Effort): Promise<void> => {
       push(name, await both(name, subject, effort));
     },
   };

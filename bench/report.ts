@@ -28,7 +28,9 @@ export function print({ machine, rates, start, program, memory }: Report): void 
     `${row.p50ToNoop.toFixed(1)} x`,
   ]);
   console.log(table([["", "in flight", "per s", "p50 ms", "p99 ms", "rate of no-op", "p50 of no-op"], ...rows]));
-  console.log("\nThe no-op RPC is the health check over Connect JSON, on the server under which a row stands.\n");
+  console.log(
+    "\nThe no-op RPC is a health check over Connect JSON on the same server code, in a process that depends on nothing.\n",
+  );
 
   const starts = start.map(({ service, readyMs }) => [service, readyMs.toFixed(0)]);
   console.log(table([["from start to ready", "median ms"], ...starts]));
