@@ -93,7 +93,7 @@ async function start(
   );
   undo.add(() => keys.close());
 
-  /** By address, the last mail that was taken. */
+  /** By address, in lower case as mailboxes compare, the last mail that was taken. */
   const taken = new Map<string, number>();
   return {
     broker,
@@ -101,10 +101,11 @@ async function start(
     smtpUrl: mailbox.smtpUrl,
     logged,
     async nextMail(address) {
-      const filter = { to: address, after: taken.get(address) };
+      const mailboxName = address.toLowerCase();
+      const filter = { to: address, after: taken.get(mailboxName) };
       const mail = await mailbox.inbox.wait(filter, AbortSignal.timeout(MAIL_PATIENCE_MS));
       if (mail === undefined) throw new Error(`No mail came for ${address}`);
-      taken.set(address, mail.id);
+      taken.set(mailboxName, mail.id);
       return mail;
     },
     close: () => undo.run(),
