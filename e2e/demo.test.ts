@@ -14,17 +14,22 @@ let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "agentkeys-demo-test-"));
 });
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const programs: Program[] = [];
+afterAll(() => {
+  for (const { process } of programs) process.kill("SIGKILL");
+  rmSync(folder, { recursive: true, force: true });
+});
 
 /** What is in the folder, which is home and for temporary files at once, but for the compiler's own. */
 const leftBehind = (): string[] => readdirSync(folder).filter((name) => !name.startsWith("tsx-"));
 
 /** `npm run demo` as a process of its own, which finds neither Ceph nor any setting. */
-const startDemo = (...args: string[]): Program =>
-  startProgram([...fromSources("e2e/demo.ts"), ...args], {
-    env: { PATH: folder, HOME: folder, TMPDIR: folder, AWS_PROFILE: "nobody" },
-    cwd: folder,
-  });
+function startDemo(...args: string[]): Program {
+  const env = { PATH: folder, HOME: folder, TMPDIR: folder, AWS_PROFILE: "nobody" };
+  const program = startProgram([...fromSources("e2e/demo.ts"), ...args], { env, cwd: folder });
+  programs.push(program);
+  return program;
+}
 
 test("the demo shows the whole job on a machine with neither Ceph nor settings, and leaves nothing behind", async () => {
   const demo = startDemo("--aws", "local");

@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { startProgram } from "./daemon/program.ts";
+import { type Program, startProgram } from "./daemon/program.ts";
 import { freePorts } from "./harness/free-port.ts";
 import { fromSources } from "./harness/from-sources.ts";
 import { plainBrowser } from "./harness/plain-browser.ts";
@@ -14,7 +14,14 @@ let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "agentkeys-start-"));
 });
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
+const programs: Program[] = [];
+afterEach(async () => {
+  for (const { process, ended } of programs.splice(0)) {
+    process.kill("SIGKILL");
+    await ended;
+  }
+  rmSync(folder, { recursive: true, force: true });
+});
 
 const secretFile = (): string => join(folder, ".agentkeys", "dev-master-secret");
 
@@ -25,6 +32,7 @@ function npmStart(env: Record<string, string> = {}) {
     env: { ...free, ...env },
     cwd: folder,
   });
+  programs.push(program);
   return { ...program, up: () => program.says(/Ctrl-C ends it\./), output: () => program.stdout() + program.stderr() };
 }
 
@@ -64,6 +72,10 @@ describe("npm start", () => {
       const wallet = /0x[0-9a-f]{40}/.exec(init.stdout())![0];
       expect(await tryPlace(s3, "agentkeys-vault", wallet)).toEqual({ put: "OK", get: "OK", list: "OK" });
       s3.destroy();
+
+      const log = readFileSync(join(folder, ".agentkeys", "services.log"), "utf8");
+      expect(log).toContain("MintOidcJwt");
+      expect(first.output()).not.toContain("MintOidcJwt");
 
       const secret = readFileSync(secretFile(), "utf8");
       expect(statSync(secretFile()).mode & 0o777).toBe(0o600);

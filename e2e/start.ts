@@ -20,7 +20,7 @@ const awsPort = readPort();
 // Written for developers of AWS's SDK; here it would only hide what there is to do next.
 process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] = "true";
 try {
-  const everything = await startEverything({ folder, awsPort, env: process.env });
+  const everything = await startEverything({ folder, awsPort, env: process.env, terminal: process.stdout });
   process.stdout.write(whatNext(everything));
   runUntilSignal(everything, createLog("start"));
 } catch (error) {
@@ -45,11 +45,12 @@ function whatNext({ broker, keys, aws, vault, news }: Everything): string {
       ? "Press the button behind the link in the mail."
       : `Read the mail at ${broker.publicUrl}/dev/mailbox and press the button behind its link.`;
   return `
-AgentKeys is up. What it keeps is in ${folder}.
+AgentKeys is up, on this machine only, for DEVELOPMENT. What it keeps, its logs too, is in ${folder}.
 ${news.map((line) => `  ${line}\n`).join("")}
   broker        ${broker.publicUrl}
   key service   ${keys.url}
-  STS and S3    ${aws.url}   (${STAND_IN_NOTICE}; forgets its objects when it ends)
+  STS and S3    ${aws.url}
+                ${STAND_IN_NOTICE}; forgets its objects when it ends
 
 1. In another terminal, in this folder:
 
@@ -62,9 +63,10 @@ ${exports.join("\n")}
 
   npm run agentkeys -- whoami
   npm run agentkeys -- creds
-  npm run agentkeys -- exec -- COMMAND      (with credentials for s3://${vault.bucket}/bots/<your wallet>/)
+  npm run agentkeys -- exec -- aws sts get-caller-identity
+  npm run agentkeys -- exec -- aws --endpoint-url ${aws.url} s3 cp README.md s3://${vault.bucket}/bots/WALLET/
 
-Ctrl-C ends it.
+with your wallet's address, which whoami tells, for WALLET; at any other it is refused. Ctrl-C ends it.
 `;
 }
 
