@@ -6,6 +6,7 @@ import { presentSession } from "@agentkeys/lib/session";
 
 import {
   type Clients,
+  type Person,
   reasonOf,
   signIn,
   startTestBroker,
@@ -47,6 +48,35 @@ describe("from a sign-in to an OIDC JWT", () => {
     });
     expect((payload.exp ?? 0) - (payload.iat ?? 0)).toBe(300);
     expect(payload.nbf).toBe(payload.iat);
+  });
+
+  test("the documents say all that AWS looks for, to anyone, and may be kept for 5 minutes", async () => {
+    const responses = await Promise.all(
+      ["openid-configuration", "jwks.json", "agentkeys-session-jwks.json"].map((name) =>
+        fetch(`${broker.url}/.well-known/${name}`),
+      ),
+    );
+    for (const { status, headers } of responses) {
+      expect(status).toBe(200);
+      expect(headers.get("content-type")).toMatch(/^application\/json/);
+      expect(headers.get("cache-control")).toBe("public, max-age=300");
+    }
+    const [discovery, ...keySets] = await Promise.all(
+      responses.map((response) => response.json() as Promise<Record<string, unknown>>),
+    );
+    expect(discovery).toMatchObject({
+      issuer: broker.publicUrl,
+      jwks_uri: `${broker.publicUrl}/.well-known/jwks.json`,
+      response_types_supported: ["id_token"],
+      subject_types_supported: ["public"],
+      id_token_signing_alg_values_supported: ["ES256"],
+    });
+    for (const set of keySets) {
+      const [key, ...others] = set["keys"] as Record<string, string>[];
+      expect(others).toEqual([]);
+      expect(Object.keys(key ?? {}).sort()).toEqual(["alg", "crv", "kid", "kty", "use", "x", "y"]);
+      expect(key).toMatchObject({ alg: "ES256", crv: "P-256", kty: "EC", use: "sig" });
+    }
   });
 
   test("two people have two wallets and two subjects", async () => {
@@ -144,6 +174,44 @@ describe("a challenge", () => {
     await broker.clients(presentSession({ key: ada.key! })).broker.verifyWallet(answer);
   });
 
+  test("is told of in its owner's history, whatever became of it", async () => {
+    const own = await startTestBroker();
+    try {
+      const ada = await signIn(own, "ada@example.com");
+      const wallet = testWallet();
+      await ada.clients.broker.linkWallet({ address: wallet.address });
+      const { broker: anyone } = own.clients(presentSession({ key: ada.key! }));
+      const challenge = async () => {
+        const { requestId, siweMessage } = await ada.clients.broker.startWalletAuth({ address: wallet.address });
+        return { requestId, signature: await wallet.sign(siweMessage) };
+      };
+      const answer = await challenge();
+      await reasonOf(own.clients().broker.verifyWallet(answer));
+      await reasonOf(anyone.verifyWallet({ ...answer, signature: "0x" + "00".repeat(65) }));
+      await anyone.verifyWallet(answer);
+      await reasonOf(anyone.verifyWallet(answer));
+      const late = await challenge();
+      own.pass(6 * MINUTE);
+      await reasonOf(anyone.verifyWallet(late));
+
+      const { events } = await ada.clients.account.listEvents({});
+      const answers = events.filter(({ action }) => action === "wallet.verified").reverse();
+      expect(answers.map(({ outcome }) => outcome)).toEqual([
+        "DPOP_INVALID",
+        "SIGNATURE_INVALID",
+        "ok",
+        "CHALLENGE_SPENT",
+        "CHALLENGE_EXPIRED",
+      ]);
+      for (const event of answers) {
+        expect(event).toMatchObject({ subject: wallet.address, sourceAddress: "127.0.0.1" });
+        expect(event.requestId).not.toBe("");
+      }
+    } finally {
+      await own.close();
+    }
+  });
+
   test("names the broker, the wallet in EIP-55, a nonce of 128 bits and both times", async () => {
     const { address } = testWallet();
     const { siweMessage, requestId, challengeToken } = await broker.clients().broker.startWalletAuth({ address });
@@ -185,6 +253,37 @@ describe("claims and links", () => {
     const { requestId, siweMessage } = await anyone.startWalletAuth({ address: wallet.address });
     const answer = anyone.verifyWallet({ requestId, signature: await wallet.sign(siweMessage) });
     expect(await reasonOf(answer)).toBe("WALLET_NOT_LINKED");
+  });
+
+  test("a wallet session mints for as long as the link stands", async () => {
+    const ada = await signIn(broker, "unlinked@example.com");
+    const { clients, wallet } = await walletSession(broker, ada);
+    await clients.broker.mintOidcJwt({});
+    broker.sql(`DELETE FROM wallet_link WHERE address = '${wallet.address}'`);
+    expect(await reasonOf(clients.broker.mintOidcJwt({}))).toBe("WALLET_NOT_LINKED");
+  });
+
+  test("a wallet that was claimed by nobody is not linked by the challenge of a session", async () => {
+    const ada = await signIn(broker, "unclaimed@example.com");
+    const wallet = testWallet();
+    const { requestId, siweMessage } = await ada.clients.broker.startWalletAuth({ address: wallet.address });
+    const { broker: anyone } = broker.clients(presentSession({ key: ada.key! }));
+    const answer = anyone.verifyWallet({ requestId, signature: await wallet.sign(siweMessage) });
+    expect(await reasonOf(answer)).toBe("WALLET_NOT_LINKED");
+    expect((await ada.clients.account.whoAmI({})).wallets).toEqual([]);
+  });
+
+  test("the answer is worth nothing once the session that asked has ended", async () => {
+    const ada = await signIn(broker, "ended@example.com");
+    const wallet = testWallet();
+    await ada.clients.broker.linkWallet({ address: wallet.address });
+    const { requestId, siweMessage } = await ada.clients.broker.startWalletAuth({ address: wallet.address });
+    await ada.clients.account.revokeSession({});
+    const { broker: anyone } = broker.clients(presentSession({ key: ada.key! }));
+    const answer = anyone.verifyWallet({ requestId, signature: await wallet.sign(siweMessage) });
+    expect(await reasonOf(answer)).toBe("SESSION_REVOKED");
+    const again = await signIn(broker, "ended@example.com");
+    expect((await again.clients.account.whoAmI({})).wallets).toMatchObject([{ verified: false }]);
   });
 
   test("a linked wallet signs in to its account by itself", async () => {
@@ -247,6 +346,10 @@ describe("limits", () => {
   const once = { times: 1, seconds: 60 };
 
   test.each([
+    [
+      "claims",
+      async (_own: TestBroker, _clients: Clients, ada: Person) => reasonOf(ada.clients.broker.linkWallet(testWallet())),
+    ],
     ["challenges", async (own: TestBroker) => reasonOf(own.clients().broker.startWalletAuth(testWallet()))],
     ["mints", async (_own: TestBroker, clients: Clients) => reasonOf(clients.broker.mintOidcJwt({}))],
     [
@@ -260,9 +363,10 @@ describe("limits", () => {
   ])("too many %s are RATE_LIMITED", async (name, oneMore) => {
     const own = await startTestBroker({ allowances: { [name]: once } });
     try {
-      const { clients } = await walletSession(own, await signIn(own, "ada@example.com"));
+      const ada = await signIn(own, "ada@example.com");
+      const { clients } = await walletSession(own, ada);
       await clients.broker.mintOidcJwt({});
-      expect(await oneMore(own, clients)).toBe("RATE_LIMITED");
+      expect(await oneMore(own, clients, ada)).toBe("RATE_LIMITED");
     } finally {
       await own.close();
     }

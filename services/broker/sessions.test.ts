@@ -1,11 +1,20 @@
 import { decodeJwt, SignJWT, UnsecuredJWT } from "jose";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { DAY, HOUR, MINUTE } from "@agentkeys/lib/clock";
+import { HOUR, MINUTE } from "@agentkeys/lib/clock";
 import { Secret } from "@agentkeys/lib/secret";
 import { presentSession } from "@agentkeys/lib/session";
 
-import { reasonOf, signIn, startTestBroker, type TestBroker, testKey, walletSession } from "./testing/broker.ts";
+import {
+  type Person,
+  reasonOf,
+  signIn,
+  startTestBroker,
+  type TestBroker,
+  testKey,
+  testWallet,
+  walletSession,
+} from "./testing/broker.ts";
 
 let broker: TestBroker;
 beforeEach(async () => {
@@ -129,10 +138,9 @@ describe("the owner of an account", () => {
 
   test("cannot end another's session, nor learn that it exists", async () => {
     const [ada, bob] = [await signIn(broker, "ada@example.com"), await signIn(broker, "bob@example.com")];
-    const ending = ada.clients.account.revokeSession({ sessionId: decodeJwt(bob.token).jti ?? "" });
-    const unknown = ada.clients.account.revokeSession({ sessionId: "A".repeat(22) });
-    expect(await reasonOf(ending)).toBe("SESSION_NOT_FOUND");
-    expect(await reasonOf(unknown)).toBe("SESSION_NOT_FOUND");
+    for (const sessionId of [decodeJwt(bob.token).jti ?? "", "A".repeat(22)]) {
+      expect(await reasonOf(ada.clients.account.revokeSession({ sessionId }))).toBe("SESSION_NOT_FOUND");
+    }
     await bob.clients.account.whoAmI({});
   });
 
@@ -143,6 +151,7 @@ describe("the owner of an account", () => {
     await reasonOf(wallet.broker.mintOidcJwt({ audience: "https://evil.example" }));
     await reasonOf(ada.clients.broker.mintOidcJwt({}));
     await reasonOf(as(ada.token).account.whoAmI({}));
+    await reasonOf(ada.clients.account.revokeSession({ sessionId: "A".repeat(22) }));
     const seen: string[] = [];
     let pageToken = "";
     do {
@@ -152,6 +161,7 @@ describe("the owner of an account", () => {
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
     expect(seen).toEqual([
+      "session.revoked SESSION_NOT_FOUND",
       "call.refused DPOP_INVALID",
       "call.refused SESSION_KIND",
       "oidc.minted AUDIENCE_NOT_ALLOWED",
@@ -167,14 +177,27 @@ describe("the owner of an account", () => {
   });
 });
 
-describe("tidying up", () => {
-  test("forgets sign-ins, challenges and sessions some time after they expired", async () => {
-    const ada = await signIn(broker, "ada@example.com");
-    await broker.clients().login.startEmailLogin({ email: "late@example.com" });
-    broker.pass(2 * DAY);
-    await broker.tidy();
-    expect(await reasonOf(ada.clients.account.whoAmI({}))).toBe("SESSION_EXPIRED");
-    const { sessionIds } = await broker.clients().login.listRevokedSessions({});
-    expect(sessionIds).toEqual([]);
+test("a challenge that is being signed while the session is renewed can still be answered", async () => {
+  const ada = await signIn(broker, "ada@example.com");
+  const wallet = testWallet();
+  await ada.clients.broker.linkWallet({ address: wallet.address });
+  const { requestId, siweMessage } = await ada.clients.broker.startWalletAuth({ address: wallet.address });
+  const renewed = await ada.clients.login.renewSession({});
+  const { broker: anyone } = broker.clients(presentSession({ key: ada.key! }));
+  await anyone.verifyWallet({ requestId, signature: await wallet.sign(siweMessage) });
+  const { sessions } = await as(renewed.sessionJwt, ada.key).account.listSessions({});
+  expect(sessions).toHaveLength(2);
+});
+
+describe("a call that is not served yet", () => {
+  test.each([
+    ["StartOauthLogin", (person: Person) => person.clients.login.startOauthLogin({ provider: "google" })],
+    [
+      "LinkIdentity",
+      ({ clients }: Person) => clients.account.linkIdentity({ loginId: "A".repeat(22), loginSecret: "A".repeat(43) }),
+    ],
+    ["UnlinkIdentity", ({ clients }: Person) => clients.account.unlinkIdentity({ omniAccount: "a".repeat(64) })],
+  ])("says so: %s", async (_name, call) => {
+    expect(await reasonOf(call(await signIn(broker, "ada@example.com")))).toBe("NOT_SERVED");
   });
 });

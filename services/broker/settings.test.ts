@@ -1,5 +1,8 @@
+import { fileURLToPath } from "node:url";
+
 import { describe, expect, test } from "vitest";
 
+import { DAY } from "@agentkeys/lib/clock";
 import { SettingsError } from "@agentkeys/lib/settings";
 
 import { readBrokerSettings } from "./settings.ts";
@@ -35,11 +38,22 @@ describe("the broker's settings", () => {
     ["AGENTKEYS_BROKER_PUBLIC_URL", "https://broker.example/"],
     ["AGENTKEYS_BROKER_PUBLIC_URL", "http://broker.example"],
     ["AGENTKEYS_BROKER_PUBLIC_URL", "broker.example"],
+    ["AGENTKEYS_BROKER_PUBLIC_URL", "https://Broker.example"],
+    ["AGENTKEYS_BROKER_PUBLIC_URL", "https://broker.example:443"],
+    ["AGENTKEYS_BROKER_STORE", ":memory:"],
+    ["AGENTKEYS_BROKER_STORE", "libsql://store.example"],
+    ["AGENTKEYS_BROKER_MAIL_FROM", "AgentKeys"],
+    ["AGENTKEYS_BROKER_MAIL_FROM", "AgentKeys <agentkeys@>"],
+    ["AGENTKEYS_BROKER_AUDIENCES", ","],
+    ["AGENTKEYS_BROKER_AUDIENCES", "sts.amazonaws.com, two words"],
     ["AGENTKEYS_BROKER_SMTP_URL", "https://mail.example"],
     ["AGENTKEYS_BROKER_KEY_ENCRYPTION_KEY", "ab12"],
     ["AGENTKEYS_BROKER_SESSION_RENEWABLE_DAYS", "0"],
     ["AGENTKEYS_BROKER_SESSION_RENEWABLE_DAYS", "many"],
     ["AGENTKEYS_BROKER_TRUSTED_PROXIES", "everyone"],
+    ["AGENTKEYS_BROKER_TRUSTED_PROXIES", "999.1.1.1"],
+    ["AGENTKEYS_BROKER_TRUSTED_PROXIES", "10.0.0.0/33"],
+    ["AGENTKEYS_BROKER_TRUSTED_PROXIES", "10.0.0.0/8/8"],
     ["AGENTKEYS_BROKER_TLS_CERT", "/nowhere/cert.pem"],
     ["AGENTKEYS_BROKER_LOG_LEVEL", "loud"],
     ["AGENTKEYS_CLIENT_ID", "two words"],
@@ -47,6 +61,34 @@ describe("the broker's settings", () => {
     const lines = problems({ [name]: value });
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatch(new RegExp(`^${name} `));
+  });
+
+  test("take what is right", () => {
+    const settings = readBrokerSettings({
+      AGENTKEYS_BROKER_LISTEN: "[::1]:0",
+      AGENTKEYS_BROKER_PUBLIC_URL: "https://broker.example/keys",
+      AGENTKEYS_BROKER_STORE: "/var/lib/agentkeys/broker.sqlite",
+      AGENTKEYS_BROKER_MAIL_FROM: "Büro <keys@bücher.example>",
+      AGENTKEYS_BROKER_AUDIENCES: "sts.amazonaws.com, https://other.example",
+      AGENTKEYS_BROKER_TRUSTED_PROXIES: "10.0.0.0/8, 192.0.2.1, fd00::/8, ::1",
+      AGENTKEYS_BROKER_SESSION_RENEWABLE_DAYS: "7",
+    });
+    expect(settings).toMatchObject({
+      publicUrl: "https://broker.example/keys",
+      store: "/var/lib/agentkeys/broker.sqlite",
+      audiences: ["sts.amazonaws.com", "https://other.example"],
+      trustedProxies: ["10.0.0.0/8", "192.0.2.1", "fd00::/8", "::1"],
+      renewableMs: 7 * DAY,
+    });
+  });
+
+  test("a certificate and a key that are none, or alone, are refused", () => {
+    const [cert, key] = ["AGENTKEYS_BROKER_TLS_CERT", "AGENTKEYS_BROKER_TLS_KEY"];
+    const someFile = fileURLToPath(import.meta.url);
+    expect(problems({ [cert]: someFile })).toEqual([`${cert} and ${key} must be set together`]);
+    expect(problems({ [cert]: someFile, [key]: someFile })).toEqual([
+      `${cert} and ${key} must be PEM files that belong together`,
+    ]);
   });
 
   test("a misspelt name is refused with the right one", () => {

@@ -70,7 +70,13 @@ export function readBrokerSettings(env: Environment): BrokerSettings {
     AGENTKEYS_BROKER_TLS_KEY: key,
   } = values;
   const problems: string[] = [];
-  if (!isLoopback(listen.host)) {
+  // Behind a proxy on this machine it listens on loopback, and yet the world reaches it by its public URL.
+  const reachedBy = !isLoopback(listen.host)
+    ? "AGENTKEYS_BROKER_LISTEN"
+    : publicUrl !== undefined && !isLoopback(new URL(publicUrl).hostname)
+      ? "AGENTKEYS_BROKER_PUBLIC_URL"
+      : undefined;
+  if (reachedBy !== undefined) {
     const needed = {
       AGENTKEYS_BROKER_PUBLIC_URL: publicUrl,
       AGENTKEYS_BROKER_SMTP_URL: smtp,
@@ -79,7 +85,7 @@ export function readBrokerSettings(env: Environment): BrokerSettings {
     };
     for (const [name, value] of Object.entries(needed)) {
       if (value === undefined) {
-        problems.push(`${name} must be set, since AGENTKEYS_BROKER_LISTEN is not a loopback address`);
+        problems.push(`${name} must be set, since ${reachedBy} is not a loopback address`);
       }
     }
   }

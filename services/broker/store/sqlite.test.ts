@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -33,9 +33,27 @@ describe("a store file", () => {
     await first.transaction((tx) => tx.identities.signIn(name, 1000));
     await first.close();
     expect(statSync(path).mode & 0o777).toBe(0o600);
+    // All of it stands in the one file, which may be copied now.
+    const beside = readdirSync(folder).filter((name) => name.endsWith("-wal"));
+    expect(beside.map((name) => statSync(join(folder, name)).size)).toEqual(beside.map(() => 0));
     const second = await open();
     expect(await second.identities.find(ada)).toMatchObject({ anchor: ada, linkedAt: 1000 });
     await second.close();
+  });
+
+  test("is readable for its owner alone whatever the umask, as is what stands beside it while it is open", async () => {
+    const umask = process.umask(0);
+    try {
+      path = join(folder, "new", "broker.sqlite");
+      const store = await open();
+      const modes = [".", "broker.sqlite", "broker.sqlite-wal", "broker.sqlite-shm"].map(
+        (name) => statSync(join(folder, "new", name)).mode & 0o777,
+      );
+      expect(modes).toEqual([0o700, 0o600, 0o600, 0o600]);
+      await store.close();
+    } finally {
+      process.umask(umask);
+    }
   });
 
   test("of another client id is refused, with the setting's name and the remedy", async () => {
@@ -55,6 +73,9 @@ describe("a store file", () => {
     other.exec("CREATE TABLE notes (text TEXT)");
     other.close();
     await expect(open()).rejects.toThrow(/AGENTKEYS_BROKER_STORE is a database of another program/);
+    path = join(folder, "text.sqlite");
+    writeFileSync(path, "this is no database".repeat(1000));
+    await expect(open()).rejects.toThrow(/AGENTKEYS_BROKER_STORE .* cannot be opened: file is not a database/);
     path = folder;
     await expect(open()).rejects.toThrow(/AGENTKEYS_BROKER_STORE .* cannot be opened/);
   });
@@ -89,6 +110,8 @@ describe("a transaction", () => {
     const error = await flood().catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(Failure);
     expect((error as Failure).reason).toBe(ErrorReason.STORE_UNAVAILABLE);
+    // Not that there was nothing to roll back: SQLite had done that already.
+    expect((error as Failure).details.cause).toMatchObject({ code: "SQLITE_FULL" });
     expect(await store.wallets.listOf(ada)).toEqual([]);
     expect(await store.identities.find(ada)).toMatchObject({ anchor: ada });
     await store.close();

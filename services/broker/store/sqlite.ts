@@ -50,7 +50,14 @@ export async function openSqliteStore({ path, clientId, log, maxPages }: SqliteO
       guard(async () => {
         await sql`UPDATE setting SET value = value WHERE name = 'schema_version'`.execute(db);
       }),
-    close: () => db.destroy(),
+    close: async () => {
+      try {
+        // A stopped broker leaves one file, with nothing in a second one that was deleted from the first.
+        await sql`PRAGMA wal_checkpoint(TRUNCATE)`.execute(db);
+      } finally {
+        await db.destroy();
+      }
+    },
   };
 }
 
@@ -81,16 +88,23 @@ function guarded(all: Repositories, guard: StoreGuard): Repositories {
   ) as unknown as Repositories;
 }
 
+const pragmas = [
+  "busy_timeout = 5000",
+  "journal_mode = WAL",
+  // Acknowledged means on disk: a session or a spent challenge must not come back after a power cut.
+  "synchronous = FULL",
+  "foreign_keys = ON",
+  // What is deleted or replaced (a key that is encrypted now) is overwritten in the file.
+  "secure_delete = ON",
+];
+
 function openFile(path: string, maxPages: number | undefined): LibsqlDatabase {
   try {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     // Made here, since SQLite would make it readable for others; the files that it puts beside it take after this one.
     closeSync(openSync(path, "a", 0o600));
     const database = new Libsql(path);
-    // Acknowledged means on disk: a session or a spent challenge must not come back after a power cut.
-    for (const pragma of ["busy_timeout = 5000", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"]) {
-      database.exec(`PRAGMA ${pragma}`);
-    }
+    for (const pragma of pragmas) database.exec(`PRAGMA ${pragma}`);
     if (maxPages !== undefined) database.exec(`PRAGMA max_page_count = ${maxPages}`);
     return database;
   } catch (error) {

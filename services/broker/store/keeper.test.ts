@@ -1,0 +1,62 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+import { createLog } from "@agentkeys/lib/log";
+
+import { createKeeper, type KeeperOptions } from "./keeper.ts";
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+const now = 1_000_000_000;
+
+/** A keeper whose chores write down that they were done; some fail. */
+function keep(failing: readonly string[] = []) {
+  const [done, logged]: string[][] = [[], []];
+  const chore = (name: string) => (): Promise<void> => {
+    if (failing.includes(name)) return Promise.reject(new Error(`${name} failed`));
+    done?.push(name);
+    return Promise.resolve();
+  };
+  const purge = (name: string) => ({
+    purge: (time: number) => chore(`${name} before ${now - time} ms ago`)().then(() => 0),
+  });
+  const store = { logins: purge("logins"), challenges: purge("challenges"), sessions: purge("sessions") };
+  const keeper = createKeeper({
+    store: store as unknown as KeeperOptions["store"],
+    rotate: [chore("session keys"), chore("OIDC keys")],
+    clock: () => now,
+    log: createLog("t", { destination: { write: (line) => void logged?.push(line) } }),
+    everyMs: 60_000,
+  });
+  return { keeper, done: done ?? [], logged: logged ?? [] };
+}
+
+const round = [
+  "session keys",
+  "OIDC keys",
+  "logins before 3600000 ms ago",
+  "challenges before 3600000 ms ago",
+  "sessions before 86400000 ms ago",
+];
+
+test("does a round every minute by itself, until it is stopped", async () => {
+  const { keeper, done } = keep();
+  await vi.advanceTimersByTimeAsync(59_000);
+  expect(done).toEqual([]);
+  await vi.advanceTimersByTimeAsync(62_000);
+  expect(done).toEqual([...round, ...round]);
+  await keeper.stop();
+  await vi.advanceTimersByTimeAsync(600_000);
+  expect(done).toHaveLength(10);
+});
+
+test("a chore that fails is logged and keeps none of the others from being done", async () => {
+  const { keeper, done, logged } = keep(["session keys", "logins before 3600000 ms ago"]);
+  await keeper.tidy();
+  await keeper.stop();
+  expect(done).toEqual([round[1], round[3], round[4]]);
+  expect(logged.map((line) => /session keys failed|logins .* failed/.exec(line)?.[0].split(" ")[0])).toEqual([
+    "session",
+    "logins",
+  ]);
+});
