@@ -28,11 +28,14 @@ export function explainCall(error: unknown, callee: Callee): Problem {
   const who = `The ${callee.name} at ${callee.url}`;
   const why = printable(failure.message);
   return passing.has(reason)
-    ? new Problem(name, "passing", `${who} could not do it: ${why}`, { remedy: AGAIN, ...retry, cause: error })
+    ? new Problem(name, "passing", `${who} could not do it: ${why}`, { remedy: again(failure), ...retry, cause: error })
     : new Problem(name, "standing", `${who} refused: ${why}`, { ...retry, cause: error });
 }
 
-const AGAIN = "Try again in a moment.";
+function again({ retryAfterMs }: CallFailure): string {
+  return `Try again in ${retryAfterMs === undefined ? "a moment" : `${Math.ceil(retryAfterMs / 1000)} seconds`}.`;
+}
+
 const RUN_INIT = "Run `agentkeys init` to sign in.";
 
 const sessionProblems: Partial<Record<ErrorReason, { message: string; remedy: string; kind?: ProblemKind }>> = {

@@ -43,7 +43,8 @@ describe("agentkeys init", () => {
     const { stdout } = await machine.init();
     expect(stdout.split("\n")).toEqual([
       "A mail is on its way to ada@example.com.",
-      "Open the link in it, compare the code, and press the button. Your code: BCDF-GHJK",
+      `(A broker for development sends no mails, but shows them at ${machine.services.url}/dev/mailbox.)`,
+      "Open the link in it. If the page shows this very code, press its button: BCDF-GHJK",
       "Waiting, for 15 min at the most.",
       "Signed in as ada@example.com.",
       `The key service holds this account's wallet: ${WALLET}.`,

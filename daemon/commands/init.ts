@@ -6,7 +6,7 @@ import { enrol } from "../enrolment.ts";
 import { assumeRoleFor } from "../machine.ts";
 import { warn } from "../output.ts";
 import { Problem, problemOf } from "../problem.ts";
-import { type InitScreen, openInitScreen } from "../screens/init-screen.ts";
+import { type InitScreen, openInitScreen } from "../screens/index.ts";
 import { signInByEmail } from "../sign-in.ts";
 import type { Enrolment, State } from "../state/index.ts";
 

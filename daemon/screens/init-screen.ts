@@ -1,7 +1,6 @@
 import type { EvmAddress } from "@agentkeys/lib/ethereum";
 
 import type { AwsCredentials } from "../credentials/aws-credentials.ts";
-import type { Context } from "../context.ts";
 import type { Problem } from "../problem.ts";
 import type { Enrolment } from "../state/index.ts";
 
@@ -22,22 +21,4 @@ export interface InitScreen {
   finished(enrolment: Enrolment, aws?: { credentials: AwsCredentials; roleArn: string }): void;
   /** It broke off; the problem itself is told by the caller. */
   brokenOff(): void;
-}
-
-/** For programs, for a person at a terminal, or for whoever reads plain lines. */
-export async function openInitScreen(context: Context): Promise<InitScreen> {
-  const { io, json } = context;
-  if (json) return (await import("./json-init-screen.ts")).jsonInitScreen(io);
-  if (io.stdout.isTTY === true && io.stdin.isTTY === true) {
-    return (await import("./terminal-init-screen.ts")).terminalInitScreen(io);
-  }
-  return (await import("./plain-init-screen.ts")).plainInitScreen(io);
-}
-
-/** What comes after `init`, in both forms that people read. */
-export function nextSteps(hasRole: boolean): string[] {
-  if (!hasRole) {
-    return ["Next: set AGENTKEYS_AWS_ROLE_ARN to the IAM role for this wallet, then try `agentkeys creds`."];
-  }
-  return ["Next: `agentkeys exec -- COMMAND` runs an agent with credentials, `agentkeys daemon` serves them to many."];
 }

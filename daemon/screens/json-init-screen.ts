@@ -2,7 +2,7 @@ import type { Io } from "../io.ts";
 import { isoTime } from "../output.ts";
 import type { Enrolment } from "../state/index.ts";
 import type { InitScreen } from "./init-screen.ts";
-import { noEmail } from "./plain-init-screen.ts";
+import { noEmail } from "./init-words.ts";
 
 /** One JSON object per line as things happen, told apart by `event`; the last one is `done`. */
 export function jsonInitScreen({ stdout }: Pick<Io, "stdout">): InitScreen {

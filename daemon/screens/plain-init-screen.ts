@@ -1,17 +1,18 @@
 import type { Io } from "../io.ts";
 import { duration } from "../output.ts";
-import { Problem } from "../problem.ts";
-import { type InitScreen, nextSteps } from "./init-screen.ts";
+import type { InitScreen } from "./init-screen.ts";
+import { mailboxHint, nextSteps, noEmail } from "./init-words.ts";
 
 /** Plain lines: for a log, a pipe, a terminal that is none. */
-export function plainInitScreen({ stdout, clock }: Pick<Io, "stdout" | "clock">): InitScreen {
+export function plainInitScreen({ stdout, clock }: Pick<Io, "stdout" | "clock">, brokerUrl: string): InitScreen {
   const line = (text: string): void => void stdout.write(text + "\n");
   let away = false;
   return {
     askEmail: () => Promise.reject(noEmail()),
     mailed: (email, code, expiresAt) => {
       line(`A mail is on its way to ${email}.`);
-      line(`Open the link in it, compare the code, and press the button. Your code: ${code}`);
+      mailboxHint(brokerUrl).forEach(line);
+      line(`Open the link in it. If the page shows this very code, press its button: ${code}`);
       line(`Waiting, for ${duration(expiresAt - clock())} at the most.`);
     },
     hiccup: (problem) => {
@@ -31,11 +32,4 @@ export function plainInitScreen({ stdout, clock }: Pick<Io, "stdout" | "clock">)
     },
     brokenOff: () => undefined,
   };
-}
-
-/** Nobody can be asked. */
-export function noEmail(): Problem {
-  return new Problem("USAGE", "usage", "An e-mail address is needed, and there is nobody to ask for it.", {
-    remedy: "Run `agentkeys init --email you@example.com`.",
-  });
 }

@@ -1,14 +1,18 @@
 import { styleText } from "node:util";
 
-import { box, intro, isCancel, log, outro, spinner, text } from "@clack/prompts";
+import { intro, isCancel, log, outro, spinner, text } from "@clack/prompts";
 
 import type { Io } from "../io.ts";
 import { duration } from "../output.ts";
 import { Problem } from "../problem.ts";
-import { type InitScreen, nextSteps } from "./init-screen.ts";
+import type { InitScreen } from "./init-screen.ts";
+import { mailboxHint, nextSteps } from "./init-words.ts";
 
 /** For a person at a terminal. */
-export function terminalInitScreen({ stdin, stdout, clock }: Pick<Io, "stdin" | "stdout" | "clock">): InitScreen {
+export function terminalInitScreen(
+  { stdin, stdout, clock }: Pick<Io, "stdin" | "stdout" | "clock">,
+  brokerUrl: string,
+): InitScreen {
   const streams = { input: stdin, output: stdout };
   const wait = spinner({ output: stdout });
   let waiting = false;
@@ -38,13 +42,9 @@ export function terminalInitScreen({ stdin, stdout, clock }: Pick<Io, "stdin" | 
       return email;
     },
     mailed: (email, code, expiresAt) => {
-      log.step(`A mail is on its way to ${email}. Open the link in it and press the button`, streams);
-      log.message("if the page shows this very code:", streams);
-      box(styleText("bold", `\n${code.split("").join(" ")}\n`), "", {
-        ...streams,
-        width: "auto",
-        contentAlign: "center",
-      });
+      log.step([`A mail is on its way to ${email}.`, ...mailboxHint(brokerUrl)].join("\n"), streams);
+      const what = "Open the link in it. If the page shows this very code, press its button:";
+      log.message([what, ...framed(code)], streams);
       waitFor(`Waiting for you, for ${duration(expiresAt - clock())} at the most`);
     },
     hiccup: (problem) => waitFor(problem === undefined ? "Waiting for you" : `${problem.message} Still trying`),
@@ -79,6 +79,13 @@ export function terminalInitScreen({ stdin, stdout, clock }: Pick<Io, "stdin" | 
       waiting = false;
     },
   };
+}
+
+/** Drawn here, since the terminal library's own boxes fail in a terminal that is narrow, or does not say how wide it is. */
+function framed(code: string): string[] {
+  const text = `   ${code.split("").join(" ")}   `;
+  const line = "─".repeat(text.length);
+  return ["", `╭${line}╮`, `│${styleText("bold", text)}│`, `╰${line}╯`];
 }
 
 /** What shells expect of a program that Ctrl-C ended: 128 + SIGINT. */
