@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Readable, Writable } from "node:stream";
 
 import { run } from "agentkeys/cli.ts";
-import { type Io, systemSleep } from "agentkeys/io.ts";
+import { type Io, type Sleep, systemSleep } from "agentkeys/io.ts";
 
 import { type Clock, systemClock } from "@agentkeys/lib/clock";
 import { systemRandom } from "@agentkeys/lib/random";
@@ -50,11 +50,19 @@ export interface MachineOptions {
   system: Pick<System, "broker" | "keys" | "nextMail">;
   env?: Record<string, string | undefined>;
   clock?: Clock;
+  /** How the program waits between two tries. Default: really. */
+  sleep?: Sleep;
   /** Where its folder is made. */
   scratch?: string;
 }
 
-export function createMachine({ system, env = {}, clock = systemClock, scratch = tmpdir() }: MachineOptions): Machine {
+export function createMachine({
+  system,
+  env = {},
+  clock = systemClock,
+  sleep = systemSleep,
+  scratch = tmpdir(),
+}: MachineOptions): Machine {
   const folder = mkdtempSync(join(scratch, "agentkeys-machine-"));
   const machine: Machine = {
     folder: join(folder, "state"),
@@ -64,7 +72,7 @@ export function createMachine({ system, env = {}, clock = systemClock, scratch =
       AGENTKEYS_STATE_DIR: join(folder, "state"),
       ...env,
     },
-    agentkeys: (...argv) => runInside(argv, { env: machine.env, home: folder, clock }),
+    agentkeys: (...argv) => runInside(argv, { env: machine.env, home: folder, clock, sleep }),
     async signIn(email, confirmer) {
       const running = machine.agentkeys("init", "--email", email, "--json");
       // A program that fails at once has no mail sent: its complaint is what to tell.
@@ -108,15 +116,14 @@ export function succeeded({ code, stdout, stderr }: Outcome): string {
 
 async function runInside(
   argv: readonly string[],
-  { env, home, clock }: { env: Environment; home: string; clock: Clock },
+  { env, home, clock, sleep }: { env: Environment; home: string; clock: Clock; sleep: Sleep },
 ): Promise<Outcome> {
   const [stdout, stderr] = [new Collected(), new Collected()];
   const io: Io = {
-    ...{ env, home, clock, stdout, stderr },
+    ...{ env, home, clock, sleep, stdout, stderr },
     stdin: Readable.from([]),
     signals: new EventEmitter(),
     random: systemRandom,
-    sleep: systemSleep,
     hostname: "test-machine",
   };
   const code = await run(argv, io);

@@ -18,6 +18,8 @@ import { createUndoStack, type UndoStack } from "./undo-stack.ts";
 export interface System {
   broker: RunningBroker;
   keys: RunningServer;
+  /** Starts another key service for the same broker's sessions; it ends with the system. */
+  startKeys(o: { masterSecret?: string; publicUrl?: string }): Promise<RunningServer>;
   /** The mail server's. */
   smtpUrl: string;
   /** The next mail to this address that nobody took yet. */
@@ -81,23 +83,29 @@ async function start(
   );
   undo.add(() => broker.close());
   front?.forwardTo(broker.url);
-  const keys = await startKeyService(
-    {
-      listen,
-      masterSecret: masterSecret === undefined ? randomBytes(32) : Buffer.from(masterSecret, "hex"),
-      broker: { url: broker.url, issuer: broker.publicUrl },
-      signLog: join(folder, "signatures.log"),
-      logLevel: "debug",
-    },
-    { log: log("keys"), clock },
-  );
-  undo.add(() => keys.close());
+  const startKeys = async (o: { masterSecret?: string | undefined; publicUrl?: string }): Promise<RunningServer> => {
+    const keys = await startKeyService(
+      {
+        listen,
+        masterSecret: o.masterSecret === undefined ? randomBytes(32) : Buffer.from(o.masterSecret, "hex"),
+        broker: { url: broker.url, issuer: broker.publicUrl },
+        signLog: join(folder, "signatures.log"),
+        logLevel: "debug",
+        ...(o.publicUrl !== undefined && { publicUrl: o.publicUrl }),
+      },
+      { log: log("keys"), clock },
+    );
+    undo.add(() => keys.close());
+    return keys;
+  };
+  const keys = await startKeys({ masterSecret });
 
   /** By address, in lower case as mailboxes compare, the last mail that was taken. */
   const taken = new Map<string, number>();
   return {
     broker,
     keys,
+    startKeys,
     smtpUrl: mailbox.smtpUrl,
     logged,
     async nextMail(address) {
