@@ -8,7 +8,7 @@ import type { Identity } from "../identity/index.ts";
 import type { IssuedSession } from "../token/index.ts";
 import type { LoginParts } from "./parts.ts";
 import { hashOf } from "./secrets.ts";
-import { next } from "./state-machine.ts";
+import { next, pending } from "./state-machine.ts";
 import type { Login } from "./store.ts";
 
 /** Another replica may have taken the confirmation: how often the store is asked, whatever the bell says. */
@@ -35,16 +35,17 @@ export async function awaitLogin(
   collection: Collection,
 ): Promise<IssuedSession & { identity: Identity }> {
   const { clock, bell } = parts;
-  const until = clock() + collection.patienceMs;
-  for (;;) {
+  const { signal } = collection;
+  for (let patience = collection.patienceMs; ; patience -= POLL_MS) {
     const login = await authenticLogin(parts, collection);
     const status = next(login, "collect", clock());
-    if (!(status instanceof Failure)) return collect(parts, login, collection.caller);
-    const remaining = until - clock();
-    if (status.reason !== ErrorReason.LOGIN_PENDING || remaining <= 0 || collection.signal.aborted || bell.closed) {
-      throw status;
+    if (!(status instanceof Failure)) {
+      // Nobody would get what is handed out once only.
+      if (signal.aborted) throw pending();
+      return collect(parts, login, collection.caller);
     }
-    await bell.wait(login.loginId, Math.min(POLL_MS, remaining), collection.signal);
+    if (status.reason !== ErrorReason.LOGIN_PENDING || patience <= 0 || signal.aborted || bell.closed) throw status;
+    await bell.wait(login.loginId, Math.min(POLL_MS, patience), signal);
   }
 }
 

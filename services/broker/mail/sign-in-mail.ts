@@ -62,7 +62,8 @@ function body(facts: SignInFacts, device: string, when: string, minutes: number,
   const button =
     "display:inline-block;padding:12px 22px;background:#1f6b47;color:#ffffff;border-radius:9px;text-decoration:none;font-weight:600";
   const label = "padding:2px 20px 2px 0;color:#4c574f;vertical-align:top";
-  const row = (name: string, value: string): Markup => html`<tr><td style="${label}">${name}</td><td>${value}</td></tr>`;
+  const row = (name: string, value: string): Markup =>
+    html`<tr><td style="${label}">${name}</td><td>${value}</td></tr>`;
   return html`<!doctype html>
 <html lang="en">
 <head>

@@ -6,7 +6,7 @@ import { SECOND } from "@agentkeys/lib/clock";
 import { dpopProof } from "@agentkeys/lib/session";
 
 import { parseEmail } from "../identity/index.ts";
-import { awaitLogin, type LoginParts, startEmailLogin } from "../login/index.ts";
+import { awaitLogin, type LoginParts, parseDeviceName, startEmailLogin } from "../login/index.ts";
 import type { Mailer } from "../mail/index.ts";
 import { type RenewalParts, renewSession } from "../token/index.ts";
 import { callerOf, sessionOf, wireIdentity } from "./wire.ts";
@@ -29,7 +29,7 @@ export function createLoginService(parts: LoginServiceParts): Partial<ServiceImp
     startEmailLogin: async (request, context) => {
       const login = await startEmailLogin(parts, {
         email: parseEmail(request.email),
-        deviceName: request.deviceName.trim(),
+        deviceName: parseDeviceName(request.deviceName),
         dpopThumbprint: context.values.get(dpopProof)?.thumbprint,
         caller: callerOf(context),
       });
