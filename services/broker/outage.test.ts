@@ -36,16 +36,18 @@ const makeRoom = (): void => broker.sql("DROP TRIGGER full");
 
 describe("a full disk", () => {
   test("is STORE_UNAVAILABLE with a time to wait, and the log says that it is full", async () => {
+    const { token } = await signIn(broker, "bob@example.com", { bound: false });
     fillDisk();
-    const response = await fetch(`${broker.url}/v1/auth/wallet/start`, {
+    const response = await fetch(`${broker.url}/v1/wallet/link`, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers: { "content-type": "application/json", authorization: `Bearer ${token}` },
       body: JSON.stringify({ address: testWallet().address }),
     });
     expect(response.status).toBe(503);
     expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
     expect(await response.text()).toContain("STORE_UNAVAILABLE");
     expect(broker.logged.join()).toContain("database or disk is full");
+    expect(broker.rows("SELECT * FROM wallet_link")).toEqual([]);
   });
 
   test("sends no mail for a sign-in that could not be kept", async () => {

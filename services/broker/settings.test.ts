@@ -17,6 +17,13 @@ const problems = (env: Record<string, string>): readonly string[] => {
   return [];
 };
 
+/** What a broker needs that the world reaches. */
+const outside = {
+  AGENTKEYS_BROKER_SMTP_URL: "smtps://mail.example",
+  AGENTKEYS_BROKER_MAIL_FROM: "keys@broker.example",
+  AGENTKEYS_BROKER_KEY_ENCRYPTION_KEY: "ab".repeat(32),
+};
+
 describe("the broker's settings", () => {
   test("need nothing on loopback", () => {
     expect(readBrokerSettings({})).toMatchObject({ listen: { host: "127.0.0.1", port: 8091 }, clientId: "agentkeys" });
@@ -30,6 +37,12 @@ describe("the broker's settings", () => {
       "AGENTKEYS_BROKER_MAIL_FROM",
       "AGENTKEYS_BROKER_KEY_ENCRYPTION_KEY",
     ]);
+  });
+
+  test("behind a proxy, on loopback under a public URL that is not, need the same", () => {
+    const named = problems({ AGENTKEYS_BROKER_PUBLIC_URL: "https://broker.example" }).map((line) => line.split(" ")[0]);
+    expect(named.sort()).toEqual(Object.keys(outside).sort());
+    expect(problems({ ...outside, AGENTKEYS_BROKER_PUBLIC_URL: "https://broker.example" })).toEqual([]);
   });
 
   test.each([
@@ -58,15 +71,16 @@ describe("the broker's settings", () => {
     ["AGENTKEYS_BROKER_LOG_LEVEL", "loud"],
     ["AGENTKEYS_CLIENT_ID", "two words"],
   ])("%s=%s is refused in one line that names it", (name, value) => {
-    const lines = problems({ [name]: value });
+    const lines = problems({ ...outside, [name]: value });
     expect(lines).toHaveLength(1);
     expect(lines[0]).toMatch(new RegExp(`^${name} `));
   });
 
   test("take what is right", () => {
     const settings = readBrokerSettings({
+      ...outside,
       AGENTKEYS_BROKER_LISTEN: "[::1]:0",
-      AGENTKEYS_BROKER_PUBLIC_URL: "https://broker.example/keys",
+      AGENTKEYS_BROKER_PUBLIC_URL: "https://broker.example",
       AGENTKEYS_BROKER_STORE: "/var/lib/agentkeys/broker.sqlite",
       AGENTKEYS_BROKER_MAIL_FROM: "Büro <keys@bücher.example>",
       AGENTKEYS_BROKER_AUDIENCES: "sts.amazonaws.com, https://other.example",
@@ -74,7 +88,7 @@ describe("the broker's settings", () => {
       AGENTKEYS_BROKER_SESSION_RENEWABLE_DAYS: "7",
     });
     expect(settings).toMatchObject({
-      publicUrl: "https://broker.example/keys",
+      publicUrl: "https://broker.example",
       store: "/var/lib/agentkeys/broker.sqlite",
       audiences: ["sts.amazonaws.com", "https://other.example"],
       trustedProxies: ["10.0.0.0/8", "192.0.2.1", "fd00::/8", "::1"],
