@@ -40,6 +40,7 @@ export async function startContractSystem(): Promise<ContractSystem> {
       log: createLog("broker", { level: "silent" }),
       allowances: {
         mailsBySource: unlimited,
+        mailsBySourceAndMailbox: unlimited,
         mailsByMailbox: unlimited,
         wrongLinks: unlimited,
         challenges: unlimited,

@@ -161,13 +161,15 @@ function wrongKind(needed: SessionKind, got: SessionKind): Failure {
 
 /**
  * Without sessions only programs on this machine are served. A web page in this machine's browser is not one of them: it
- * gives itself away by Origin, and one that had its name resolved to loopback (DNS rebinding) by Host.
+ * gives itself away by Origin, and one that had its name resolved to loopback (DNS rebinding) by Host. What a proxy on this
+ * machine passes on comes from elsewhere as well.
  */
 function refuseFromElsewhere(req: UnaryRequest | StreamRequest): void {
   const { sourceAddress } = req.contextValues.get(requestInfo);
   const host = req.header.get("host") ?? req.header.get(":authority");
   const named = host === null ? undefined : host.replace(/:\d+$/, "");
-  const local = isLoopback(sourceAddress) && (named === undefined || isLoopback(named));
+  const forwarded = ["forwarded", "x-forwarded-for", "via"].some((name) => req.header.has(name));
+  const local = isLoopback(sourceAddress) && (named === undefined || isLoopback(named)) && !forwarded;
   if (!local || req.header.has("origin") || req.header.get("sec-fetch-site") !== null) {
     throw new Failure(
       ErrorReason.SESSION_REQUIRED,

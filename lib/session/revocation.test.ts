@@ -39,6 +39,15 @@ test("a broker that is down for a moment does not stop those that are known; aft
   expect(await isRevoked("a")).toBe(false);
 });
 
+test("a clock that is put back makes no old list fresh", async () => {
+  const { state, isRevoked } = setUp();
+  state.now = 3_600_000;
+  await isRevoked("a");
+  state.list = ["a"];
+  state.now = 0;
+  expect(await isRevoked("a")).toBe(true);
+});
+
 test("a broker that was never reached lets nobody pass", async () => {
   const { state, isRevoked } = setUp();
   state.down = true;

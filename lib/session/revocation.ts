@@ -30,13 +30,19 @@ export function createRevocationCache({
     list = { ids: new Set(await fetchRevoked()), asOf };
   };
 
+  /** A list from the future was fetched before the clock was put back: nobody knows how old it is. */
+  const younger = (known: typeof list, ms: number): boolean => {
+    const age = known === undefined ? Infinity : clock() - known.asOf;
+    return age >= 0 && age < ms;
+  };
+
   return async (sessionId) => {
-    if (list === undefined || clock() - list.asOf >= maxAgeMs) {
+    if (!younger(list, maxAgeMs)) {
       underWay ??= refresh().finally(() => (underWay = undefined));
       try {
         await underWay;
       } catch (error) {
-        if (list === undefined || clock() - list.asOf >= staleMs) {
+        if (!younger(list, staleMs)) {
           throw new Failure(
             ErrorReason.BROKER_UNAVAILABLE,
             "the broker cannot be asked whether the session was revoked; try again shortly",

@@ -38,6 +38,14 @@ export function baseUrl(text: string): string {
   return text;
 }
 
+/** An absolute http or https URL that is an origin: no path either, since what is served stands at the root. */
+export function originUrl(text: string): string {
+  const url = baseUrl(text);
+  if (new URL(url).pathname !== "/")
+    throw new SettingError("must be a URL without a path, such as https://keys.example.com");
+  return url;
+}
+
 /** Whether a host name or address can only be reached from this machine. */
 export function isLoopback(host: string): boolean {
   const bare = host.replace(/^\[|\]$/g, "");

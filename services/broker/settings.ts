@@ -6,7 +6,6 @@ import { DAY } from "@agentkeys/lib/clock";
 import { Secret } from "@agentkeys/lib/secret";
 import { type Environment, readSettings, type Setting, SettingError, SettingsError } from "@agentkeys/lib/settings";
 import {
-  baseUrl,
   fileContents,
   integer,
   isLoopback,
@@ -15,6 +14,7 @@ import {
   listenAddress,
   oneOf,
   optional,
+  originUrl,
 } from "@agentkeys/lib/settings/kinds";
 import { settingNames } from "@agentkeys/lib/settings/names";
 
@@ -143,7 +143,7 @@ function audiences(value: string): string[] {
 
 /** What stands in tokens as `iss` is compared letter by letter, so there must be one way to write it: the one URLs are normalised to. */
 function issuer(value: string): string {
-  const url = baseUrl(value);
+  const url = originUrl(value);
   const normal = new URL(url).href.replace(/\/$/, "");
   if (url !== normal) throw new SettingError(`must be written as ${normal}`);
   return url;

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { get } from "node:http";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -143,7 +144,11 @@ describe("collecting the session", () => {
 describe("limits", () => {
   test("who has used up the own allowance does not use up the mailbox's", async () => {
     const tight = await startTestBroker({
-      allowances: { mailsBySource: { times: 3, seconds: 60 }, mailsByMailbox: { times: 4, seconds: 60 } },
+      allowances: {
+        mailsBySource: { times: 100, seconds: 60 },
+        mailsBySourceAndMailbox: { times: 3, seconds: 60 },
+        mailsByMailbox: { times: 4, seconds: 60 },
+      },
       settings: { trustedProxies: ["127.0.0.1"] },
     });
     const start = (from: string, email: string): Promise<Response> =>
@@ -158,7 +163,8 @@ describe("limits", () => {
       expect(statuses).toEqual([200, 200, 200, 429, 429, 429]);
       const victim = await start("192.0.2.2", "victim@example.com");
       expect(victim.status).toBe(200);
-      const refused = await start("192.0.2.1", "other@example.com");
+      expect((await start("192.0.2.1", "other@example.com")).status).toBe(200);
+      const refused = await start("192.0.2.2", "victim@example.com");
       expect(refused.status).toBe(429);
       expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
     } finally {
@@ -175,6 +181,32 @@ describe("limits", () => {
     } finally {
       await tight.close();
     }
+  });
+});
+
+describe("a broker in development", () => {
+  test("shows its mailbox and its pages to no page that had its own name resolved to this machine", async () => {
+    const { hostname, port } = new URL(broker.url);
+    for (const path of ["/dev/mailbox", "/login", "/"]) {
+      const status = await new Promise((resolve, reject) => {
+        get({ hostname, port, path, headers: { host: `evil.example:${port}` } }, (response) => {
+          response.resume();
+          resolve(response.statusCode);
+        }).on("error", reject);
+      });
+      expect(status).toBe(403);
+    }
+  });
+
+  test("answers at once when many wait for the same sign-in", async () => {
+    const { login } = broker.clients();
+    const email = someone();
+    const { loginId, loginSecret } = await login.startEmailLogin({ email });
+    const waiting = Array.from({ length: 10 }, () => login.awaitLogin({ loginId, loginSecret }));
+    const first = await Promise.race(waiting.map((call) => reasonOf(call)));
+    expect(first).toBe("LOGIN_PENDING");
+    await postForm(broker, "refuse", mailedToken(broker, email));
+    await Promise.allSettled(waiting);
   });
 });
 

@@ -106,6 +106,8 @@ describe("without a broker, on loopback", () => {
     ["origin", "https://evil.example"],
     ["origin", "http://127.0.0.1:1"],
     ["sec-fetch-site", "cross-site"],
+    ["x-forwarded-for", "203.0.113.9"],
+    ["forwarded", "for=203.0.113.9"],
   ])("a web page is refused: %s: %s", async (name, value) => {
     const answer = await post(`${url}/dev/sign-message`, { omni_account: account, message_hex: "" }, { [name]: value });
     expect([400, 401]).toContain(answer.status);

@@ -52,7 +52,12 @@ describe("the key service's settings", () => {
     );
     expect(problems({ AGENTKEYS_KEYS_LISTEN: "[::]:8092" })).toMatch(/^AGENTKEYS_KEYS_LISTEN/);
     const broker = { AGENTKEYS_KEYS_BROKER_URL: "https://broker.example" };
-    expect(problems({ AGENTKEYS_KEYS_LISTEN: "0.0.0.0:8092", ...broker })).toBe("");
+    expect(problems({ AGENTKEYS_KEYS_LISTEN: "0.0.0.0:8092", ...broker })).toMatch(
+      /^AGENTKEYS_KEYS_PUBLIC_URL must be set/,
+    );
+    const publicUrl = { AGENTKEYS_KEYS_PUBLIC_URL: "https://keys.example" };
+    expect(problems({ AGENTKEYS_KEYS_LISTEN: "0.0.0.0:8092", ...broker, ...publicUrl })).toBe("");
+    expect(problems(publicUrl)).toMatch(/^AGENTKEYS_KEYS_PUBLIC_URL is not a loopback address/);
   });
 
   test("unknown names are refused, names of our other programs are not", () => {

@@ -7,6 +7,7 @@ import {
   listenAddress,
   oneOf,
   optional,
+  originUrl,
   text,
 } from "@agentkeys/lib/settings/kinds";
 import { settingNames } from "@agentkeys/lib/settings/names";
@@ -35,7 +36,7 @@ const declared = {
   AGENTKEYS_KEYS_BROKER_ISSUER: optional("the broker's public URL, where it is another", baseUrl, undefined),
   AGENTKEYS_KEYS_PUBLIC_URL: optional(
     "the URL that callers use, where it is not the listen address",
-    baseUrl,
+    originUrl,
     undefined,
   ),
   AGENTKEYS_KEYS_SIGN_LOG: optional("the file that signatures are recorded in", text, undefined),
@@ -58,6 +59,15 @@ export function readKeyServiceSettings(env: Environment): KeyServiceSettings {
     problems.push(
       "AGENTKEYS_KEYS_LISTEN is not a loopback address: then AGENTKEYS_KEYS_BROKER_URL must be set, or anyone could sign",
     );
+  }
+  const publicUrlSet = values.AGENTKEYS_KEYS_PUBLIC_URL;
+  if (brokerUrl === undefined && publicUrlSet !== undefined && !isLoopback(new URL(publicUrlSet).hostname)) {
+    problems.push(
+      "AGENTKEYS_KEYS_PUBLIC_URL is not a loopback address: then AGENTKEYS_KEYS_BROKER_URL must be set, or anyone could sign",
+    );
+  }
+  if (brokerUrl !== undefined && publicUrlSet === undefined && !isLoopback(listen.host)) {
+    problems.push("AGENTKEYS_KEYS_PUBLIC_URL must be set, since AGENTKEYS_KEYS_LISTEN is not a loopback address");
   }
   if (values.AGENTKEYS_KEYS_BROKER_ISSUER !== undefined && brokerUrl === undefined) {
     problems.push("AGENTKEYS_KEYS_BROKER_ISSUER is of no use without AGENTKEYS_KEYS_BROKER_URL");

@@ -12,7 +12,9 @@ export interface Allowance {
 export interface Allowances {
   /** Sign-in mails, by the caller's address. */
   mailsBySource: Allowance;
-  /** Sign-in mails, by the mailbox they go to. */
+  /** Sign-in mails, by the caller's address and the mailbox together. */
+  mailsBySourceAndMailbox: Allowance;
+  /** Sign-in mails, by the mailbox they go to: well above what one caller may send it, so that no one caller can lock it. */
   mailsByMailbox: Allowance;
   /** Attempts to confirm a sign-in with a link that is not one, by the caller's address. */
   wrongLinks: Allowance;
@@ -28,7 +30,8 @@ export interface Allowances {
 
 export const defaultAllowances: Allowances = {
   mailsBySource: { times: 30, seconds: 3600 },
-  mailsByMailbox: { times: 5, seconds: 900 },
+  mailsBySourceAndMailbox: { times: 4, seconds: 900 },
+  mailsByMailbox: { times: 20, seconds: 900 },
   wrongLinks: { times: 30, seconds: 900 },
   claims: { times: 60, seconds: 60 },
   challenges: { times: 120, seconds: 60 },

@@ -44,8 +44,8 @@ export async function awaitLogin(
       if (signal.aborted) throw pending();
       return collect(parts, login, collection.caller);
     }
-    if (status.reason !== ErrorReason.LOGIN_PENDING || patience <= 0 || signal.aborted || bell.closed) throw status;
-    await bell.wait(login.loginId, Math.min(POLL_MS, patience), signal);
+    if (status.reason !== ErrorReason.LOGIN_PENDING || patience <= 0) throw status;
+    if (!(await bell.wait(login.loginId, Math.min(POLL_MS, patience), signal))) throw status;
   }
 }
 

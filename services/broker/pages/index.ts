@@ -5,13 +5,14 @@ import { secureHeaders } from "hono/secure-headers";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import type { Logger } from "@agentkeys/lib/log";
 import type { RequestInfo } from "@agentkeys/lib/rpc";
+import { isLoopback } from "@agentkeys/lib/settings/kinds";
 
 import { decideLogin, type LoginParts, reviewLogin } from "../login/index.ts";
 import type { DevMailbox } from "../mail/index.ts";
 import { loginScript, styleSheet } from "./assets.ts";
 import { confirmedPage, linkPage, refusedPage, reviewPage } from "./login-pages.ts";
 import { homePage, mailboxPage, problemPage } from "./other-pages.ts";
-import { fromOwnPage } from "./same-origin.ts";
+import { fromOwnPage, namesThisMachine } from "./same-origin.ts";
 import { wellKnown, type WellKnownParts } from "./well-known.ts";
 
 export interface PagesParts {
@@ -53,6 +54,17 @@ export function createPages(parts: PagesParts): (request: Request, info: Request
     bodyLimit({ maxSize: 8192, onError: (c) => c.html(problemPage("Too large", "That is no link of ours."), 413) }),
   );
 
+  const { devMailbox } = parts;
+  if (devMailbox !== undefined) {
+    app.use(async (c, next) => {
+      if (namesThisMachine(c.req.url) && isLoopback(c.env.info.sourceAddress)) return next();
+      return c.html(
+        problemPage("Not from here", "A broker in development answers browsers on its own machine only."),
+        403,
+      );
+    });
+  }
+
   app.get("/", (c) => c.html(homePage(parts.publicUrl())));
   app.get("/assets/style.css", (c) =>
     c.body(styleSheet, 200, { "content-type": "text/css; charset=utf-8", ...cached }),
@@ -64,7 +76,6 @@ export function createPages(parts: PagesParts): (request: Request, info: Request
   app.post("/login/:step{review|confirm|refuse}", (c) => step(parts, c));
   app.on(["GET"], ["/login/review", "/login/confirm", "/login/refuse"], (c) => c.redirect("/login", 303));
   wellKnown(app, parts.wellKnown);
-  const { devMailbox } = parts;
   if (devMailbox !== undefined) app.get("/dev/mailbox", (c) => c.html(mailboxPage(devMailbox.list())));
 
   app.notFound((c) => c.html(problemPage("Not found", "There is no page at this address."), 404));

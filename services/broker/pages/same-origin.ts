@@ -1,6 +1,14 @@
 import { isLoopback } from "@agentkeys/lib/settings/kinds";
 
 /**
+ * Whether a request names this machine as its host. A page elsewhere that had its own name resolved to loopback (DNS rebinding) would
+ * otherwise read the development mailbox and press the buttons itself.
+ */
+export function namesThisMachine(url: string): boolean {
+  return isLoopback(new URL(url).hostname);
+}
+
+/**
  * Whether a form was sent by a page of ours. Browsers say so in Sec-Fetch-Site (which no page can forge), older ones in Origin; a
  * program that sends neither has nothing to ride on: it holds the secret in the form by itself.
  */

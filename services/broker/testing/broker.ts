@@ -47,6 +47,7 @@ export interface Clients {
 const plenty = { times: 10_000, seconds: 60 };
 const generous = {
   mailsBySource: plenty,
+  mailsBySourceAndMailbox: plenty,
   mailsByMailbox: plenty,
   wrongLinks: plenty,
   claims: plenty,

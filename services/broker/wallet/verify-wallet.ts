@@ -143,6 +143,8 @@ async function refuse(
   why: Failure,
 ): Promise<Failure> {
   const { anchor, sessionId = "" } = challenge?.startedBy ?? {};
+  // In nobody's history: the log has the call.
+  if (anchor === undefined) return why;
   const facts = { outcome: ErrorReason[why.reason], anchor, sessionId, subject: challenge?.address ?? requestId };
   await audit.append(auditEvent(now, caller, { action: "wallet.verified", ...facts }));
   return why;

@@ -48,6 +48,7 @@ export async function startEmailLogin(
 ): Promise<StartedLogin> {
   // The caller's own allowance first: who has used it up must not use up the mailbox's as well.
   await limits.consume("mailsBySource", caller.sourceAddress);
+  await limits.consume("mailsBySourceAndMailbox", `${caller.sourceAddress} ${email}`);
   await limits.consume("mailsByMailbox", email);
   const now = clock();
   const [loginSecret, linkToken] = [randomSecret(random), randomSecret(random)];
