@@ -1,4 +1,4 @@
-import { cpSync } from "node:fs";
+import { chmodSync, cpSync } from "node:fs";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -58,6 +58,8 @@ describe("a session that is revoked", () => {
     const thief = createMachine({ system, clock });
     undo.add(() => thief.remove());
     cpSync(machine.folder, thief.folder, { recursive: true });
+    // Node 24 makes the copy of a folder with the usual mode.
+    chmodSync(thief.folder, 0o700);
     expect((await thief.agentkeys("token")).code).toBe(0);
 
     expect((await machine.agentkeys("logout")).code).toBe(0);

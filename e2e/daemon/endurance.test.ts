@@ -1,4 +1,4 @@
-import { cpSync, rmSync } from "node:fs";
+import { chmodSync, cpSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -49,6 +49,8 @@ test("a machine whose state was copied is shut out when its session is ended, an
   const thief = createMachine({ system, clock });
   machines.push(thief);
   cpSync(machine.folder, thief.folder, { recursive: true });
+  // Node 24 makes the copy of a folder with the usual mode.
+  chmodSync(thief.folder, 0o700);
   expect((await thief.agentkeys("token")).code).toBe(0);
   expect((await machine.agentkeys("logout")).stdout).toContain("Signed out");
   const { code, stderr } = await thief.agentkeys("token", "--json");
