@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { findChromium, openChromium } from "../harness/chromium.ts";
-import { type Cloud, startLocalCloud, startRgwCloud } from "../harness/cloud.ts";
+import { type Cloud, killRgwCloud, startLocalCloud, startRgwCloud } from "../harness/cloud.ts";
 import type { Confirmer } from "../harness/confirmer.ts";
 import { plainBrowser } from "../harness/plain-browser.ts";
 import { startSystem, type System } from "../harness/system.ts";
@@ -55,15 +55,22 @@ export async function setStage(choice: CloudChoice, undo: UndoStack, tell: Narra
   return { cloud, system, vault, browser, scratch };
 }
 
+/** What is being started is given to `undo` before it is there: it must not outlive us when we are told to end meanwhile. */
 async function openCloud(choice: CloudChoice, scratch: string, undo: UndoStack): Promise<Cloud> {
   const installed = rgwIsInstalled();
   if (choice === "rgw" && !installed) throw new Error(`--aws rgw needs radosgw: ${HOW_TO_INSTALL}`);
-  const cloud = choice === "local" || !installed ? await startLocalCloud() : await startRgwCloud(scratch);
+  const isCeph = choice !== "local" && installed;
+  const giveUp = new AbortController();
+  const starting = isCeph ? startRgwCloud(scratch, giveUp.signal) : startLocalCloud();
   undo.add(
-    () => cloud.close(),
-    () => cloud.kill(),
+    async () => {
+      giveUp.abort();
+      const cloud = await starting.catch(() => undefined);
+      await cloud?.close();
+    },
+    () => isCeph && killRgwCloud(scratch),
   );
-  return cloud;
+  return starting;
 }
 
 async function openBrowser(scratch: string, undo: UndoStack): Promise<Confirmer> {

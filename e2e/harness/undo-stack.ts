@@ -3,7 +3,7 @@ export type Undo = () => Promise<void> | void;
 /** What must be undone when it is over, however it ends; last made, first undone. */
 export interface UndoStack {
   /** `kill` is what `undo` must do at the least when there is no time: synchronous. */
-  add(undo: Undo, kill?: () => void): void;
+  add(undo: Undo, kill?: () => unknown): void;
   /**
    * Undoes everything; goes on when one thing fails, and throws at the end. Called again meanwhile, it waits for the same end.
    */
@@ -13,7 +13,7 @@ export interface UndoStack {
 }
 
 export function createUndoStack(): UndoStack {
-  const undos: { undo: Undo; kill: () => void }[] = [];
+  const undos: { undo: Undo; kill: () => unknown }[] = [];
   let running: Promise<void> | undefined;
 
   const undoAll = async (): Promise<void> => {

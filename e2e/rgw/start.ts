@@ -25,9 +25,9 @@ export function rgwIsInstalled(): boolean {
 /**
  * Starts a whole Ceph cluster of one monitor, one memory store and one RADOS Gateway, on free loopback ports, with everything
  * it writes in `directory`, which must not exist yet. Its one endpoint serves STS, IAM and S3. Takes a second or two. It ends with
- * this process, if not before by `stopRgw`.
+ * this process, if not before by `stopRgw`; the signal breaks the start off.
  */
-export async function startRgw(o: { directory: string; minSessionSeconds?: number }): Promise<AdminAccess> {
+export async function startRgw(o: { directory: string; signal?: AbortSignal }): Promise<AdminAccess> {
   const admin = {
     accessKeyId: randomBytes(10).toString("hex").toUpperCase(),
     secretAccessKey: randomBytes(20).toString("hex"),
@@ -39,13 +39,12 @@ export async function startRgw(o: { directory: string; minSessionSeconds?: numbe
       RGW_ACCOUNT: ACCOUNT,
       RGW_ADMIN_KEY: admin.accessKeyId,
       RGW_ADMIN_SECRET: admin.secretAccessKey,
-      RGW_MIN_SESSION: String(o.minSessionSeconds ?? 900),
       RGW_PORT: String(port),
       MON_PORT: String(await freePorts(2)),
       RGW_PARENT: String(process.pid),
     };
     try {
-      await promisify(execFile)("bash", [SCRIPT, "start", o.directory], { env });
+      await promisify(execFile)("bash", [SCRIPT, "start", o.directory], { env, ...(o.signal && { signal: o.signal }) });
       return { url: `http://127.0.0.1:${port}`, accountId: ACCOUNT, admin };
     } catch (error) {
       stopRgw(o.directory);
