@@ -41,9 +41,11 @@ beforeEach(async () => {
       return bellClosed;
     },
     close: () => undefined,
-    wait: async (_, ms) => {
+    wait: async (_, ms, signal) => {
+      if (bellClosed || signal.aborted) return false;
       now += ms;
       await whileWaiting(waits.push(ms));
+      return !signal.aborted;
     },
   };
   logins = await openTestLogins({ clock: () => now, bell });
