@@ -64,14 +64,14 @@ export function createLimits(allowances: Partial<Allowances> = {}): Limits {
   return {
     consume: async (name, key) => {
       try {
-        await limiter(name).consume(countedAs(key));
+        await limiter(name).consume(key.split(" ").map(countedAs).join(" "));
       } catch (error) {
         if (error instanceof RateLimiterRes) throw tooMany(error.msBeforeNext);
         throw error;
       }
     },
     check: async (name, key) => {
-      const state = await limiter(name).get(countedAs(key));
+      const state = await limiter(name).get(key.split(" ").map(countedAs).join(" "));
       if (state !== null && state.consumedPoints >= limiter(name).points) throw tooMany(state.msBeforeNext);
     },
   };

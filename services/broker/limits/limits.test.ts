@@ -46,3 +46,12 @@ test("all addresses of an IPv6 /64 are one, however they are written; those of t
   }
   await own.consume("challenges", "2001:db8:0:2::1");
 });
+
+test("the addresses of one IPv6 network count as one, beside a mailbox too", async () => {
+  const limits = createLimits({ mailsBySourceAndMailbox: { times: 1, seconds: 60 } });
+  await limits.consume("mailsBySourceAndMailbox", "2001:db8::1 ada@example.com");
+  await limits.consume("mailsBySourceAndMailbox", "2001:db8::1 bob@example.com");
+  await expect(limits.consume("mailsBySourceAndMailbox", "2001:db8::ffff:2 ada@example.com")).rejects.toThrow(
+    "too many",
+  );
+});
