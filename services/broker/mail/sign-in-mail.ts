@@ -31,13 +31,11 @@ export async function signInMail(facts: SignInFacts, link: Secret): Promise<Mail
   From      ${facts.sourceAddress}
   When      ${when}
 
-If that is you, and your terminal shows the same code, open this link within
-${minutes} minutes and press the button there:
+If that is you, and your terminal shows the same code, open this link within ${minutes} minutes and press the button there:
 
   ${link.reveal()}
 
-If it is not you, do nothing, or open the link and say so. Nobody gets in
-without the press of that button.
+If it is not you, do nothing, or open the link and say so. Nobody gets in without the press of that button.
 `,
     html: (await body(facts, device, when, minutes, link)).toString(),
   };

@@ -12,31 +12,40 @@ export const styleSheet = `
   }
 }
 * { box-sizing: border-box; }
-body { margin: 0; min-height: 100vh; background: var(--paper); color: var(--ink);
+body { margin: 0; min-height: 100vh; overflow-wrap: anywhere; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
 header, main, footer { width: 100%; max-width: 34rem; margin: 0 auto; padding: 0 1rem; }
 body.wide header, body.wide main, body.wide footer { max-width: 48rem; }
-header { padding-top: 2rem; padding-bottom: 1rem; font-weight: 700; }
+header { padding-top: clamp(1.5rem, 10vh, 6rem); padding-bottom: 1rem; font-weight: 700; }
 header a { color: inherit; text-decoration: none; display: inline-flex; align-items: center; gap: .55rem; }
 header svg { width: 1.5rem; height: 1.5rem; fill: none; stroke: var(--go); stroke-width: 2; stroke-linecap: round; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 1rem; padding: 1.75rem; }
 .card + .card { margin-top: 1rem; }
 h1 { font-size: 1.45rem; line-height: 1.25; margin: 0 0 .75rem; text-wrap: balance; }
-h2 { font-size: 1.05rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.05rem; margin: 0 0 .5rem; text-wrap: balance; }
 p { margin: 0 0 1rem; }
 .card > :last-child { margin-bottom: 0; }
+.tick { display: block; width: 3rem; height: 3rem; margin-bottom: 1rem; fill: none; stroke: var(--go); stroke-width: 1.75;
+  stroke-linecap: round; stroke-linejoin: round; }
 .soft, footer { color: var(--soft); }
 .soft { font-size: .925rem; }
-footer { font-size: .85rem; padding-top: 1.25rem; padding-bottom: 2rem; }
-.code { margin: 0 0 1.25rem; padding: .8rem 1rem; border-radius: .75rem; background: var(--code); text-align: center;
+footer { font-size: .85rem; text-wrap: balance; padding-top: 1.25rem; padding-bottom: 2rem; }
+.code { margin: 1rem 0 1.25rem; padding: .8rem 1rem; border-radius: .75rem; background: var(--code); text-align: center;
   font: 700 clamp(1.6rem, 8vw, 2.4rem)/1.2 ui-monospace, "DejaVu Sans Mono", monospace; letter-spacing: .08em; white-space: nowrap; }
 dl { display: grid; grid-template-columns: auto 1fr; gap: .4rem 1.25rem; margin: 0 0 1.5rem; }
 dt { color: var(--soft); }
-dd { margin: 0; overflow-wrap: anywhere; }
+dd { margin: 0; }
+@media (max-width: 28rem) {
+  header { padding-top: 1.25rem; }
+  dl { display: block; }
+  dd { margin-bottom: .6rem; }
+}
+.note { display: block; margin: .25rem 0 .35rem; padding: .45rem .7rem; border-radius: .5rem; background: var(--warn-paper); color: var(--warn);
+  font-size: .925rem; }
 form { margin: 0; }
 .choices { display: flex; flex-wrap: wrap; gap: .75rem; margin-bottom: 1rem; }
 .choices form { flex: 1 1 12rem; }
-button, .button { display: block; width: 100%; padding: .8rem 1.1rem; border: 1px solid var(--line); border-radius: .65rem;
+button, .button { display: block; width: 100%; padding: .8rem 1.1rem; border: 1px solid var(--soft); border-radius: .65rem;
   background: transparent; color: var(--ink); font: inherit; font-weight: 600; text-align: center; text-decoration: none; cursor: pointer; }
 button.go, .button.go { background: var(--go); border-color: var(--go); color: var(--go-ink); }
 button:hover, .button:hover { filter: brightness(1.08); }
@@ -45,8 +54,11 @@ label { display: block; margin-bottom: .35rem; font-weight: 600; }
 input[type="text"] { width: 100%; padding: .75rem .85rem; margin-bottom: 1rem; border: 1px solid var(--soft); border-radius: .65rem;
   background: var(--paper); color: var(--ink); font: inherit; }
 pre { margin: 0 0 1rem; padding: .9rem 1rem; border-radius: .65rem; background: var(--code); overflow-x: auto; white-space: pre-wrap;
-  overflow-wrap: anywhere; font: .85rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
+  font: .85rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 .banner { margin-bottom: 1rem; padding: .7rem 1rem; border-radius: .75rem; background: var(--warn-paper); color: var(--warn); font-weight: 600; }
+.banner.after { margin: 1rem 0 0; }
+.banner a { color: inherit; }
+a { color: var(--go); }
 `;
 
 /** The link's secret stands behind the #, which no browser sends: this hands it to the form, and takes it off the address bar. */

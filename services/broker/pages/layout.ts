@@ -33,7 +33,7 @@ export function page({ title, body, script, wide = false }: PageOptions): Markup
           >
         </header>
         <main>${body}</main>
-        <footer>This page is from your AgentKeys broker. It loads nothing from anywhere else.</footer>
+        <footer>This page is from your AgentKeys broker and loads nothing from anywhere else.</footer>
       </body>
     </html>`;
 }

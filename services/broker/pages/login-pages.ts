@@ -20,8 +20,8 @@ export function linkPage(): Markup {
   });
 }
 
-/** What is being signed in, and the two buttons. */
-export function reviewPage(login: Login, token: string): Markup {
+/** What is being signed in, and the two buttons. `readerAddress` is where the page is read. */
+export function reviewPage(login: Login, token: string, readerAddress: string): Markup {
   const choice = (action: string, label: string, style: string): Markup =>
     html`<form method="post" action="/login/${action}">
       <input type="hidden" name="token" value="${token}" />
@@ -36,9 +36,9 @@ export function reviewPage(login: Login, token: string): Markup {
         <dt>E-mail</dt>
         <dd>${login.email}</dd>
         <dt>Machine</dt>
-        <dd>${login.deviceName === "" ? "not named" : login.deviceName}</dd>
+        <dd>${machine(login, "not named")}</dd>
         <dt>From</dt>
-        <dd>${login.sourceAddress}</dd>
+        <dd>${login.sourceAddress}${readerAddress === login.sourceAddress ? "" : elsewhere(readerAddress)}</dd>
         <dt>Started</dt>
         <dd>
           <time datetime="${new Date(login.createdAt).toISOString()}">${new Date(login.createdAt).toUTCString()}</time>
@@ -55,16 +55,32 @@ export function reviewPage(login: Login, token: string): Markup {
   });
 }
 
+/** Said where it is so: a sign-in that somebody else started is most often started somewhere else. */
+function elsewhere(readerAddress: string): Markup {
+  return html`<span class="note">You read this at ${readerAddress}. Is that machine yours?</span>`;
+}
+
+/** The name may be in letters that run the other way: it must not turn the words around it. */
+function machine({ deviceName }: Login, unnamed: string): Markup | string {
+  return deviceName === "" ? unnamed : html`<bdi>${deviceName}</bdi>`;
+}
+
 export function confirmedPage(login: Login): Markup {
   return page({
     title: "Signed in",
     body: html`<div class="card">
+      ${tick}
       <h1>Signed in</h1>
-      <p>${login.deviceName === "" ? "The machine" : login.deviceName} is signed in as ${login.email}.</p>
+      <p>${machine(login, "The machine")} is signed in as ${login.email}.</p>
       <p class="soft">You can close this page and go back to your terminal.</p>
     </div>`,
   });
 }
+
+const tick = html`<svg class="tick" viewBox="0 0 24 24" aria-hidden="true">
+  <circle cx="12" cy="12" r="10" />
+  <path d="M7.5 12.5l3 3 6-6.5" />
+</svg>`;
 
 export function refusedPage(): Markup {
   return page({

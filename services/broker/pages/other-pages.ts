@@ -3,25 +3,41 @@ import { html } from "hono/html";
 import type { KeptMail } from "../mail/index.ts";
 import { type Markup, page } from "./layout.ts";
 
-export function homePage(publicUrl: string): Markup {
+export function homePage({ publicUrl, hasMailbox }: { publicUrl: string; hasMailbox: boolean }): Markup {
   return page({
     title: "Broker",
     body: html`<div class="card">
-      <h1>This is an AgentKeys broker</h1>
-      <p>People sign in here once; from then on the agents on their machine get short-lived AWS credentials.</p>
-      <pre>AGENTKEYS_BROKER_URL=${publicUrl} agentkeys init</pre>
-      <p class="soft">Nothing to do on this page: signing in starts in your terminal.</p>
-    </div>`,
+        <h1>This is an AgentKeys broker</h1>
+        <p>People sign in here once; from then on the agents on their machine get short-lived AWS credentials.</p>
+        <pre>
+export AGENTKEYS_BROKER_URL=<wbr />${publicUrl}
+agentkeys init --email you@example.com</pre
+        >
+        <p class="soft">Signing in starts in your terminal. The link in the mail leads back here.</p>
+      </div>
+      ${
+        hasMailbox
+          ? html`<p class="banner after">DEVELOPMENT: mails are kept in <a href="/dev/mailbox">a mailbox here</a>.</p>`
+          : ""
+      }`,
   });
 }
 
-export function problemPage(title: string, explanation: string): Markup {
+/** What went wrong, in words for a stranger. */
+export interface Problem {
+  title: string;
+  explanation: string;
+  /** What to do now. */
+  hint?: string;
+}
+
+export function problemPage({ title, explanation, hint }: Problem): Markup {
   return page({
     title,
     body: html`<div class="card">
       <h1>${title}</h1>
       <p>${explanation}</p>
-      <p class="soft">To start again, run <code>agentkeys init</code> in your terminal.</p>
+      ${hint === undefined ? "" : html`<p class="soft">${hint}</p>`}
     </div>`,
   });
 }
@@ -32,29 +48,24 @@ export function mailboxPage(mails: readonly KeptMail[]): Markup {
     title: "Development mailbox",
     wide: true,
     body: html`<p class="banner">DEVELOPMENT: no mail is sent. Anyone on this machine can read it here.</p>
-      ${
-        mails.length === 0
-          ? html`<div class="card">
-              <h1>No mail yet</h1>
-              <p>
-                Start a sign-in with <code>agentkeys init --email you@example.com</code>, then
-                <a href="/dev/mailbox">look again</a>.
-              </p>
-            </div>`
-          : mails.map(
-              (mail) =>
-                html`<article class="card">
-                  <h2>${mail.subject}</h2>
-                  <p class="soft">To ${mail.to}, ${new Date(mail.receivedAt).toUTCString()}</p>
-                  <pre>${mail.text}</pre>
-                  ${linkOf(mail)}
-                </article>`,
-            )
-      }`,
+      ${mails.length === 0 ? emptyMailbox() : mails.map(keptMail)}`,
   });
 }
 
-function linkOf({ text }: KeptMail): Markup | string {
+function emptyMailbox(): Markup {
+  return html`<div class="card">
+    <h1>No mail yet</h1>
+    <p>Start a sign-in with this, then <a href="/dev/mailbox">look again</a>.</p>
+    <pre>agentkeys init --email you@example.com</pre>
+  </div>`;
+}
+
+function keptMail({ subject, to, receivedAt, text }: KeptMail): Markup {
   const link = /https?:\/\/\S+\/login#[A-Za-z0-9_-]{43}/.exec(text)?.[0];
-  return link === undefined ? "" : html`<a class="button go" href="${link}">Open the link</a>`;
+  return html`<article class="card">
+    <h2>${subject}</h2>
+    <p class="soft">To ${to}, ${new Date(receivedAt).toUTCString()}</p>
+    <pre>${text}</pre>
+    ${link === undefined ? "" : html`<a class="button go" href="${link}">Open the link</a>`}
+  </article>`;
 }

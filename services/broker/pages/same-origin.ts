@@ -17,6 +17,9 @@ export function fromOwnPage(headers: Headers, publicUrl: string): boolean {
   if (site !== null) return site === "same-origin" || site === "none";
   const origin = headers.get("origin");
   if (origin === null) return true;
-  if (origin === new URL(publicUrl).origin) return true;
-  return URL.canParse(origin) && isLoopback(new URL(origin).hostname) && isLoopback(new URL(publicUrl).hostname);
+  const own = new URL(publicUrl);
+  if (origin === own.origin || !URL.canParse(origin)) return origin === own.origin;
+  const other = new URL(origin);
+  // Loopback has several names; what listens on another port is somebody else.
+  return isLoopback(own.hostname) && isLoopback(other.hostname) && other.port === own.port;
 }
