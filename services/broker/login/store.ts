@@ -1,4 +1,5 @@
 import type { Email } from "../identity/index.ts";
+import type { DeviceName } from "./device-name.ts";
 
 /** Where a sign-in stands. `collected` and `refused` are ends; a pending or confirmed one also ends by its expiry. */
 export type LoginStatus = "pending" | "confirmed" | "refused" | "collected";
@@ -15,7 +16,7 @@ export interface Login {
   userCode: string;
   /** The key that started it, which alone may collect; absent when it was started without a DPoP proof. */
   dpopThumbprint?: string;
-  deviceName: string;
+  deviceName: DeviceName;
   sourceAddress: string;
   userAgent: string;
   status: LoginStatus;

@@ -1,7 +1,7 @@
 import type { Kysely, Selectable } from "kysely";
 
 import type { Email } from "../identity/index.ts";
-import type { Login, LoginStatus, LoginStore } from "../login/store.ts";
+import type { DeviceName, Login, LoginStatus, LoginStore } from "../login/index.ts";
 import type { Database, LoginTable } from "./schema/index.ts";
 
 export function createLoginStore(db: Kysely<Database>): LoginStore {
@@ -64,7 +64,7 @@ function loginOf(row: Selectable<LoginTable>): Login {
     confirmHash: row.confirm_hash,
     userCode: row.user_code,
     ...(row.dpop_thumbprint !== null && { dpopThumbprint: row.dpop_thumbprint }),
-    deviceName: row.device_name,
+    deviceName: row.device_name as DeviceName,
     sourceAddress: row.source_address,
     userAgent: row.user_agent,
     status: row.status as LoginStatus,

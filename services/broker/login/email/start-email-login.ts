@@ -6,6 +6,7 @@ import { Secret } from "@agentkeys/lib/secret";
 import { auditEvent, type Caller } from "../../audit/index.ts";
 import type { Email } from "../../identity/index.ts";
 import { type Mailer, signInMail } from "../../mail/index.ts";
+import type { DeviceName } from "../device-name.ts";
 import type { LoginParts } from "../parts.ts";
 import { hashOf, newUserCode } from "../secrets.ts";
 import type { Login } from "../store.ts";
@@ -15,7 +16,7 @@ export const LOGIN_LIFE_MS = 15 * MINUTE;
 
 export interface EmailLoginRequest {
   email: Email;
-  deviceName: string;
+  deviceName: DeviceName;
   /** Of the key that starts the sign-in, which alone may collect the session. */
   dpopThumbprint: string | undefined;
   caller: Caller;
@@ -46,7 +47,7 @@ export async function startEmailLogin(
   },
   { email, deviceName, dpopThumbprint, caller }: EmailLoginRequest,
 ): Promise<StartedLogin> {
-  // The caller's own allowance first: who has used it up must not use up the mailbox's as well.
+  // The caller's own allowances first: who has used them up must not use up the mailbox's as well.
   await limits.consume("mailsBySource", caller.sourceAddress);
   await limits.consume("mailsBySourceAndMailbox", `${caller.sourceAddress} ${email}`);
   await limits.consume("mailsByMailbox", email);
