@@ -119,4 +119,11 @@ describe("a caller that has hung up", () => {
     hangUp = new AbortController();
     expect((await wait()).identity.value).toBe("ada@example.com");
   });
+
+  test("is not given it either when it hung up before anyone looked", async () => {
+    await confirmElsewhere();
+    hangUp.abort();
+    expect((await failureOf(wait())).reason).toBe(ErrorReason.LOGIN_PENDING);
+    expect((await logins.store.logins.find(login.loginId))?.status).toBe("confirmed");
+  });
 });

@@ -125,21 +125,31 @@ describe("a mail is not sent, and the caller hears of it, when", () => {
     await expect(away.check()).rejects.toThrow(/ECONNREFUSED/);
   });
 
-  test.each([
-    ["says nothing at all", ""],
-    ["stops after its greeting", "220 hello\r\n"],
-  ])("the server %s", async (_, greeting) => {
+  test.each<[string, (socket: Socket) => unknown]>([
+    ["says nothing at all", () => undefined],
+    ["stops after its greeting", (socket) => socket.write("220 hello\r\n")],
+    [
+      "talks and comes to no end",
+      (socket) => {
+        socket.write("220 hello\r\n");
+        socket.once("data", () => {
+          const talking = setInterval(() => socket.write("250-and another thing\r\n"), 10);
+          socket.on("close", () => clearInterval(talking));
+        });
+      },
+    ],
+  ])("the server %s", async (_, behave) => {
     const sockets: Socket[] = [];
-    const mute = createServer((socket) => {
-      sockets.push(socket);
-      socket.on("error", () => undefined).write(greeting);
+    const odd = createServer((socket) => {
+      sockets.push(socket.on("error", () => undefined));
+      behave(socket);
     });
-    await once(mute.listen(0, "127.0.0.1"), "listening");
-    const { port } = mute.address() as AddressInfo;
-    const impatient = mailer("127.0.0.1", port, { patienceMs: 100 });
+    await once(odd.listen(0, "127.0.0.1"), "listening");
+    const { port } = odd.address() as AddressInfo;
+    const impatient = mailer("127.0.0.1", port, { patienceMs: 200 });
     await expect(impatient.send(await mailTo("ada@example.com"))).rejects.toThrow();
     for (const socket of sockets) socket.destroy();
-    mute.close();
+    odd.close();
   });
 });
 

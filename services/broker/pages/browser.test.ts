@@ -74,6 +74,20 @@ describe.skipIf(!existsSync(CHROMIUM))(`in a real browser (skipped where ${CHROM
     });
   });
 
+  test("the link's secret leaves the address bar before anything else is asked for", async () => {
+    const { token } = await start("address-bar@example.com");
+    await browse(async (page) => {
+      const asked = new Promise((resolve) => {
+        void page.route("**/login/review", (route) => {
+          resolve({ address: page.url(), sent: route.request().postData() });
+          return route.fulfill({ status: 204 });
+        });
+      });
+      await page.goto(`${broker.url}/login#${token}`, { waitUntil: "commit" });
+      expect(await asked).toEqual({ address: `${broker.url}/login`, sent: `link=${token}` });
+    });
+  });
+
   test("the two buttons can be reached and pressed with the keyboard", async () => {
     const { token, loginId, loginSecret } = await start("keyboard@example.com");
     await browse(async (page) => {
