@@ -20,7 +20,13 @@ export function logWhenDone(exchange: Exchange, log: Logger, clock: Clock): void
     } else {
       const { statusCode: status } = response;
       const path = status === 404 || status === 400 ? undefined : info.path.slice(0, 200);
-      const line = { http_method: info.method, path, status, ...(!isAnswered && { code: "canceled" }), ...common };
+      const line = {
+        http_method: info.method.slice(0, 20),
+        path,
+        status,
+        ...(!isAnswered && { code: "canceled" }),
+        ...common,
+      };
       log[level](line, "request");
     }
   });

@@ -34,7 +34,7 @@ export class Connections {
     session.on("error", () => undefined);
     session.once("close", () => this.#sessions.delete(session));
     session.setTimeout(idleMs, () => {
-      if (entry.streams === 0) session.destroy();
+      if (entry.streams === 0) session.close();
     });
     session.on("stream", (stream) => {
       entry.streams += 1;

@@ -6,6 +6,7 @@ import { ErrorReason, Failure } from "../failure.ts";
 import type { Logger } from "../log.ts";
 import { bodySource } from "./body-source.ts";
 import type { Exchange } from "./exchange.ts";
+import { methodNotAllowed } from "./json-answer.ts";
 import type { Limits } from "./limits.ts";
 import { loggableError } from "./loggable-error.ts";
 import { readAll } from "./request-body.ts";
@@ -28,6 +29,7 @@ export function createPages(options: {
   const { pages, isApiPath, limits, log } = options;
   return async (exchange) => {
     const { info } = exchange;
+    if (!VERBS.includes(info.method)) throw methodNotAllowed(VERBS);
     const respond = async (request: Request): Promise<Response> => {
       try {
         const page = await pages?.(await wholeRequest(request, exchange, limits), info);
@@ -41,6 +43,9 @@ export function createPages(options: {
     await listener(exchange.request, exchange.response);
   };
 }
+
+/** What a page may take; the standard's Request cannot even be made with TRACE or CONNECT. */
+const VERBS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 /** The request with the standard's own classes, and all of its body. */
 async function wholeRequest(request: Request, exchange: Exchange, limits: Limits): Promise<Request> {

@@ -1,3 +1,5 @@
+import { setMaxListeners } from "node:events";
+
 import { Health } from "@agentkeys/gen/grpc/health/v1/health_pb";
 import { ServerReflection } from "@agentkeys/gen/grpc/reflection/v1/reflection_pb";
 import type { DescService } from "@bufbuild/protobuf";
@@ -71,6 +73,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const { services, readiness, log, clock = systemClock, random = systemRandom } = options;
   const limits = { ...defaultLimits, ...options.limits };
   const stop = new AbortController();
+  setMaxListeners(0, stop.signal); // one for each stream and long poll
   const probes = createProbes(readiness, stop.signal, log);
   const described = [...services, Health, ServerReflection];
   const common = [guardCalls(log), validateRequests()];

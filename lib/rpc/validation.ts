@@ -5,6 +5,7 @@ import { reason as reasonOption } from "@agentkeys/gen/agentkeys/errors/v1/error
 import type { Interceptor } from "@connectrpc/connect";
 
 import { ErrorReason, Failure } from "../failure.ts";
+import { matchesPattern } from "./pattern.ts";
 import { wireError } from "./wire-error.ts";
 
 /**
@@ -13,7 +14,7 @@ import { wireError } from "./wire-error.ts";
  * (`agentkeys.errors.v1.reason`), else INVALID_REQUEST.
  */
 export function validateRequests(): Interceptor {
-  const validator = createValidator();
+  const validator = createValidator({ regexMatch: matchesPattern });
   const check = (schema: DescMessage, message: Message): void => {
     const result = validator.validate(schema, message);
     if (result.kind === "error") throw result.error;
