@@ -39,6 +39,7 @@ const codes: Record<ErrorReason, Code> = {
   [ErrorReason.LOGIN_PENDING]: Code.Unavailable,
   [ErrorReason.MAIL_NOT_SENT]: Code.Unavailable,
   [ErrorReason.PROVIDER_UNKNOWN]: Code.NotFound,
+  [ErrorReason.PROVIDER_UNAVAILABLE]: Code.Unavailable,
 
   [ErrorReason.CHALLENGE_NOT_FOUND]: Code.NotFound,
   [ErrorReason.CHALLENGE_EXPIRED]: Code.FailedPrecondition,
@@ -49,6 +50,13 @@ const codes: Record<ErrorReason, Code> = {
 
   [ErrorReason.SESSION_NOT_FOUND]: Code.NotFound,
   [ErrorReason.IDENTITY_NOT_FOUND]: Code.NotFound,
+  [ErrorReason.FRESH_SIGN_IN_REQUIRED]: Code.PermissionDenied,
+  [ErrorReason.LAST_IDENTITY]: Code.FailedPrecondition,
+  [ErrorReason.MERGE_OFFER_CHANGED]: Code.FailedPrecondition,
+  [ErrorReason.ACCOUNT_FROZEN]: Code.PermissionDenied,
+  [ErrorReason.IDENTITY_SUSPENDED]: Code.PermissionDenied,
+  [ErrorReason.IDENTITY_UNLINKED]: Code.PermissionDenied,
+  [ErrorReason.SECOND_IDENTITY_REQUIRED]: Code.PermissionDenied,
 
   [ErrorReason.SIGNER_DISABLED]: Code.Unavailable,
   [ErrorReason.BROKER_UNAVAILABLE]: Code.Unavailable,

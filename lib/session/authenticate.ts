@@ -56,7 +56,7 @@ export function authenticate(options: AuthenticateOptions): Interceptor {
     } else if (rule === Access.OPTIONAL_IDENTITY_SESSION && !req.header.has("authorization")) {
       await noteProof(req);
     } else if (kind !== undefined) {
-      req.contextValues.set(currentSession, await sessionOf(req, kind));
+      req.contextValues.set(currentSession, await sessionOf(req, kind, rule));
     } else {
       throw new Failure(ErrorReason.NOT_SERVED, "this call declares nobody who may make it");
     }
@@ -69,7 +69,7 @@ export function authenticate(options: AuthenticateOptions): Interceptor {
     req.contextValues.set(dpopProof, await dpop.verify(proof, { method, path }));
   };
 
-  const sessionOf = async (req: UnaryRequest | StreamRequest, kind: SessionKind): Promise<Session> => {
+  const sessionOf = async (req: UnaryRequest | StreamRequest, kind: SessionKind, rule: Access): Promise<Session> => {
     const { scheme, token } = credentialsOf(req.header.get("authorization"));
     if (verifier === undefined || dpop === undefined) {
       throw new Failure(ErrorReason.SESSION_INVALID, "this server knows no broker, so it accepts no session");
@@ -79,6 +79,7 @@ export function authenticate(options: AuthenticateOptions): Interceptor {
       if (session.dpopThumbprint !== undefined) await checkProof(req, dpop, scheme, token, session.dpopThumbprint);
       else if (scheme !== "bearer") throw notBound();
       if (session.kind !== kind) throw wrongKind(kind, session.kind);
+      if (session.restricted && rule !== Access.RESTRICTED_IDENTITY_SESSION) throw frozen();
     } catch (failure) {
       const info = req.contextValues.get(requestInfo);
       if (failure instanceof Failure) await onRefusal?.({ session, failure, call: req.method.name, info });
@@ -120,10 +121,18 @@ function notBound(): Failure {
   return new Failure(ErrorReason.DPOP_INVALID, "the session is not bound to a DPoP key: send it as Bearer");
 }
 
+function frozen(): Failure {
+  return new Failure(
+    ErrorReason.ACCOUNT_FROZEN,
+    "the account was frozen when this session signed in: look at it, unfreeze it (agentkeys unfreeze), and sign in again",
+  );
+}
+
 function sessionKindFor(rule: Access): SessionKind | undefined {
   switch (rule) {
     case Access.IDENTITY_SESSION:
     case Access.OPTIONAL_IDENTITY_SESSION:
+    case Access.RESTRICTED_IDENTITY_SESSION:
     case Access.ACCOUNT_OWNER:
       return "identity";
     case Access.WALLET_SESSION:

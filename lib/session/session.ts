@@ -34,6 +34,8 @@ export interface Session {
   expiresAt: number;
   /** Of the key that the token is bound to (RFC 9449 section 6); absent on a plain bearer token. */
   dpopThumbprint?: string;
+  /** Made by a sign-in to a frozen account: good for looking at it and putting it right, and for nothing else. */
+  restricted: boolean;
 }
 
 export interface SessionVerifier {
@@ -101,7 +103,7 @@ function explain(error: unknown): unknown {
 
 /** The signature is good, so a misshapen payload is a broker's fault; it is refused all the same. */
 function sessionOf(payload: JWTPayload): Session {
-  const { jti, sub, iat, exp, kind, anchor, identity, wallet, cnf } = payload;
+  const { jti, sub, iat, exp, kind, anchor, identity, wallet, cnf, restricted } = payload;
   if (typeof jti !== "string" || typeof iat !== "number" || typeof exp !== "number")
     throw invalid("has no id or times");
   const base = {
@@ -111,6 +113,8 @@ function sessionOf(payload: JWTPayload): Session {
     issuedAt: iat * 1000,
     expiresAt: exp * 1000,
     ...(cnf === undefined ? {} : { dpopThumbprint: thumbprintOf(cnf) }),
+    // Whatever stands there is a restriction: one that we do not understand must not lift itself.
+    restricted: restricted !== undefined,
   };
   if (kind === "identity") return { ...base, kind, identity: omniAccount(identity, "identity") };
   if (kind === "wallet" && typeof wallet === "string") return { ...base, kind, wallet: parseEvmAddress(wallet) };

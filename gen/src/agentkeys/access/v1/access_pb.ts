@@ -11,7 +11,7 @@ import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
  * Describes the file agentkeys/access/v1/access.proto.
  */
 export const file_agentkeys_access_v1_access: GenFile = /*@__PURE__*/
-  fileDesc("CiBhZ2VudGtleXMvYWNjZXNzL3YxL2FjY2Vzcy5wcm90bxITYWdlbnRrZXlzLmFjY2Vzcy52MSqrAQoGQWNjZXNzEhYKEkFDQ0VTU19VTlNQRUNJRklFRBAAEhEKDUFDQ0VTU19BTllPTkUQARIkCiBBQ0NFU1NfT1BUSU9OQUxfSURFTlRJVFlfU0VTU0lPThACEhsKF0FDQ0VTU19JREVOVElUWV9TRVNTSU9OEAMSGQoVQUNDRVNTX1dBTExFVF9TRVNTSU9OEAQSGAoUQUNDRVNTX0FDQ09VTlRfT1dORVIQBTpVCgZhY2Nlc3MSHi5nb29nbGUucHJvdG9idWYuTWV0aG9kT3B0aW9ucxihjAMgASgOMhsuYWdlbnRrZXlzLmFjY2Vzcy52MS5BY2Nlc3NSBmFjY2Vzc2IGcHJvdG8z", [file_google_protobuf_descriptor]);
+  fileDesc("CiBhZ2VudGtleXMvYWNjZXNzL3YxL2FjY2Vzcy5wcm90bxITYWdlbnRrZXlzLmFjY2Vzcy52MSrTAQoGQWNjZXNzEhYKEkFDQ0VTU19VTlNQRUNJRklFRBAAEhEKDUFDQ0VTU19BTllPTkUQARIkCiBBQ0NFU1NfT1BUSU9OQUxfSURFTlRJVFlfU0VTU0lPThACEhsKF0FDQ0VTU19JREVOVElUWV9TRVNTSU9OEAMSGQoVQUNDRVNTX1dBTExFVF9TRVNTSU9OEAQSGAoUQUNDRVNTX0FDQ09VTlRfT1dORVIQBRImCiJBQ0NFU1NfUkVTVFJJQ1RFRF9JREVOVElUWV9TRVNTSU9OEAY6VQoGYWNjZXNzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYoYwDIAEoDjIbLmFnZW50a2V5cy5hY2Nlc3MudjEuQWNjZXNzUgZhY2Nlc3NiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * Access says who may call an RPC. Every RPC of AgentKeys declares one; the server refuses an RPC that declares none.
@@ -61,6 +61,13 @@ export enum Access {
    * @generated from enum value: ACCESS_ACCOUNT_OWNER = 5;
    */
   ACCOUNT_OWNER = 5,
+
+  /**
+   * The holder of an identity session, also of a restricted one: what a sign-in to a frozen account gives.
+   *
+   * @generated from enum value: ACCESS_RESTRICTED_IDENTITY_SESSION = 6;
+   */
+  RESTRICTED_IDENTITY_SESSION = 6,
 }
 
 /**

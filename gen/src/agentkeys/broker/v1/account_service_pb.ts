@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentkeys/broker/v1/account_service.proto.
  */
 export const file_agentkeys_broker_v1_account_service: GenFile = /*@__PURE__*/
-  fileDesc("CilhZ2VudGtleXMvYnJva2VyL3YxL2FjY291bnRfc2VydmljZS5wcm90bxITYWdlbnRrZXlzLmJyb2tlci52MSIPCg1XaG9BbUlSZXF1ZXN0IrgBCg5XaG9BbUlSZXNwb25zZRIUCgxvbW5pX2FjY291bnQYASABKAkSLwoIaWRlbnRpdHkYAiABKAsyHS5hZ2VudGtleXMuYnJva2VyLnYxLklkZW50aXR5EjAKB3dhbGxldHMYAyADKAsyHy5hZ2VudGtleXMuYnJva2VyLnYxLldhbGxldExpbmsSLQoHc2Vzc2lvbhgEIAEoCzIcLmFnZW50a2V5cy5icm9rZXIudjEuU2Vzc2lvbiIXChVMaXN0SWRlbnRpdGllc1JlcXVlc3QiSwoWTGlzdElkZW50aXRpZXNSZXNwb25zZRIxCgppZGVudGl0aWVzGAEgAygLMh0uYWdlbnRrZXlzLmJyb2tlci52MS5JZGVudGl0eSJ1ChNMaW5rSWRlbnRpdHlSZXF1ZXN0EiwKCGxvZ2luX2lkGAEgASgJQhq6SBdyFTITXltBLVphLXowLTlfLV17MjJ9JBIwCgxsb2dpbl9zZWNyZXQYAiABKAlCGrpIF3IVMhNeW0EtWmEtejAtOV8tXXs0M30kIkcKFExpbmtJZGVudGl0eVJlc3BvbnNlEi8KCGlkZW50aXR5GAEgASgLMh0uYWdlbnRrZXlzLmJyb2tlci52MS5JZGVudGl0eSJIChVVbmxpbmtJZGVudGl0eVJlcXVlc3QSLwoMb21uaV9hY2NvdW50GAEgASgJQhm6SBJyEDIOXlswLTlhLWZdezY0fSSQ4hgFIhgKFlVubGlua0lkZW50aXR5UmVzcG9uc2Ui/wEKB1Nlc3Npb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRIuCgRraW5kGAIgASgOMiAuYWdlbnRrZXlzLmJyb2tlci52MS5TZXNzaW9uS2luZBIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtkZXZpY2VfbmFtZRgFIAEoCRIWCg5zb3VyY2VfYWRkcmVzcxgGIAEoCRISCgpkcG9wX2JvdW5kGAcgASgIEg8KB2N1cnJlbnQYCCABKAgiFQoTTGlzdFNlc3Npb25zUmVxdWVzdCJGChRMaXN0U2Vzc2lvbnNSZXNwb25zZRIuCghzZXNzaW9ucxgBIAMoCzIcLmFnZW50a2V5cy5icm9rZXIudjEuU2Vzc2lvbiJJChRSZXZva2VTZXNzaW9uUmVxdWVzdBIxCgpzZXNzaW9uX2lkGAEgASgJQh26SBpyGDIWXihbQS1aYS16MC05Xy1dezIyfSk/JCIsChVSZXZva2VTZXNzaW9uUmVzcG9uc2USEwoLc2Vzc2lvbl9pZHMYASADKAkiZQoRTGlzdEV2ZW50c1JlcXVlc3QSGwoJcGFnZV9zaXplGAEgASgNQgi6SAUqAxjIARIzCgpwYWdlX3Rva2VuGAIgASgJQh+6SBxyGjIYXihbQS1aYS16MC05Xy1dezEsNjR9KT8kIlkKEkxpc3RFdmVudHNSZXNwb25zZRIqCgZldmVudHMYASADKAsyGi5hZ2VudGtleXMuYnJva2VyLnYxLkV2ZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSK8AQoFRXZlbnQSEAoIZXZlbnRfaWQYASABKAkSLwoLb2NjdXJyZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmFjdGlvbhgDIAEoCRIPCgdvdXRjb21lGAQgASgJEhIKCnNlc3Npb25faWQYBSABKAkSFgoOc291cmNlX2FkZHJlc3MYBiABKAkSEgoKcmVxdWVzdF9pZBgHIAEoCRIPCgdzdWJqZWN0GAggASgJKl8KC1Nlc3Npb25LaW5kEhwKGFNFU1NJT05fS0lORF9VTlNQRUNJRklFRBAAEhkKFVNFU1NJT05fS0lORF9JREVOVElUWRABEhcKE1NFU1NJT05fS0lORF9XQUxMRVQQAjLhBwoOQWNjb3VudFNlcnZpY2USbQoGV2hvQW1JEiIuYWdlbnRrZXlzLmJyb2tlci52MS5XaG9BbUlSZXF1ZXN0GiMuYWdlbnRrZXlzLmJyb2tlci52MS5XaG9BbUlSZXNwb25zZSIakAIBiOIYA4LT5JMCDRILL3YxL2FjY291bnQSkAEKDkxpc3RJZGVudGl0aWVzEiouYWdlbnRrZXlzLmJyb2tlci52MS5MaXN0SWRlbnRpdGllc1JlcXVlc3QaKy5hZ2VudGtleXMuYnJva2VyLnYxLkxpc3RJZGVudGl0aWVzUmVzcG9uc2UiJZACAYjiGAOC0+STAhgSFi92MS9hY2NvdW50L2lkZW50aXRpZXMSjwEKDExpbmtJZGVudGl0eRIoLmFnZW50a2V5cy5icm9rZXIudjEuTGlua0lkZW50aXR5UmVxdWVzdBopLmFnZW50a2V5cy5icm9rZXIudjEuTGlua0lkZW50aXR5UmVzcG9uc2UiKojiGAOC0+STAiA6ASoiGy92MS9hY2NvdW50L2lkZW50aXRpZXMvbGluaxKXAQoOVW5saW5rSWRlbnRpdHkSKi5hZ2VudGtleXMuYnJva2VyLnYxLlVubGlua0lkZW50aXR5UmVxdWVzdBorLmFnZW50a2V5cy5icm9rZXIudjEuVW5saW5rSWRlbnRpdHlSZXNwb25zZSIsiOIYA4LT5JMCIjoBKiIdL3YxL2FjY291bnQvaWRlbnRpdGllcy91bmxpbmsSiAEKDExpc3RTZXNzaW9ucxIoLmFnZW50a2V5cy5icm9rZXIudjEuTGlzdFNlc3Npb25zUmVxdWVzdBopLmFnZW50a2V5cy5icm9rZXIudjEuTGlzdFNlc3Npb25zUmVzcG9uc2UiI5ACAYjiGAOC0+STAhYSFC92MS9hY2NvdW50L3Nlc3Npb25zEpIBCg1SZXZva2VTZXNzaW9uEikuYWdlbnRrZXlzLmJyb2tlci52MS5SZXZva2VTZXNzaW9uUmVxdWVzdBoqLmFnZW50a2V5cy5icm9rZXIudjEuUmV2b2tlU2Vzc2lvblJlc3BvbnNlIiqI4hgDgtPkkwIgOgEqIhsvdjEvYWNjb3VudC9zZXNzaW9ucy9yZXZva2USgAEKCkxpc3RFdmVudHMSJi5hZ2VudGtleXMuYnJva2VyLnYxLkxpc3RFdmVudHNSZXF1ZXN0GicuYWdlbnRrZXlzLmJyb2tlci52MS5MaXN0RXZlbnRzUmVzcG9uc2UiIZACAYjiGAOC0+STAhQSEi92MS9hY2NvdW50L2V2ZW50c2IGcHJvdG8z", [file_agentkeys_access_v1_access, file_agentkeys_broker_v1_identity, file_agentkeys_errors_v1_error_reason, file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp]);
+  fileDesc("CilhZ2VudGtleXMvYnJva2VyL3YxL2FjY291bnRfc2VydmljZS5wcm90bxITYWdlbnRrZXlzLmJyb2tlci52MSIPCg1XaG9BbUlSZXF1ZXN0IucBCg5XaG9BbUlSZXNwb25zZRIUCgxvbW5pX2FjY291bnQYASABKAkSLwoIaWRlbnRpdHkYAiABKAsyHS5hZ2VudGtleXMuYnJva2VyLnYxLklkZW50aXR5EjAKB3dhbGxldHMYAyADKAsyHy5hZ2VudGtleXMuYnJva2VyLnYxLldhbGxldExpbmsSLQoHc2Vzc2lvbhgEIAEoCzIcLmFnZW50a2V5cy5icm9rZXIudjEuU2Vzc2lvbhItCglmcm96ZW5fYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhcKFUxpc3RJZGVudGl0aWVzUmVxdWVzdCJLChZMaXN0SWRlbnRpdGllc1Jlc3BvbnNlEjEKCmlkZW50aXRpZXMYASADKAsyHS5hZ2VudGtleXMuYnJva2VyLnYxLklkZW50aXR5InUKE0xpbmtJZGVudGl0eVJlcXVlc3QSLAoIbG9naW5faWQYASABKAlCGrpIF3IVMhNeW0EtWmEtejAtOV8tXXsyMn0kEjAKDGxvZ2luX3NlY3JldBgCIAEoCUIaukgXchUyE15bQS1aYS16MC05Xy1dezQzfSQifQoUTGlua0lkZW50aXR5UmVzcG9uc2USLwoIaWRlbnRpdHkYASABKAsyHS5hZ2VudGtleXMuYnJva2VyLnYxLklkZW50aXR5EjQKC21lcmdlX29mZmVyGAIgASgLMh8uYWdlbnRrZXlzLmJyb2tlci52MS5NZXJnZU9mZmVyIqMCCgpNZXJnZU9mZmVyEhAKCG9mZmVyX2lkGAEgASgJEhQKDGtlcHRfYWNjb3VudBgCIAEoCRI1CgxrZXB0X3dhbGxldHMYAyADKAsyHy5hZ2VudGtleXMuYnJva2VyLnYxLldhbGxldExpbmsSFQoNZW5kZWRfYWNjb3VudBgEIAEoCRI3ChBlbmRlZF9pZGVudGl0aWVzGAUgAygLMh0uYWdlbnRrZXlzLmJyb2tlci52MS5JZGVudGl0eRI2Cg1lbmRlZF93YWxsZXRzGAYgAygLMh8uYWdlbnRrZXlzLmJyb2tlci52MS5XYWxsZXRMaW5rEi4KCmV4cGlyZXNfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIp4BChNNZXJnZUFjY291bnRSZXF1ZXN0EiwKCGxvZ2luX2lkGAEgASgJQhq6SBdyFTITXltBLVphLXowLTlfLV17MjJ9JBIwCgxsb2dpbl9zZWNyZXQYAiABKAlCGrpIF3IVMhNeW0EtWmEtejAtOV8tXXs0M30kEicKCG9mZmVyX2lkGAMgASgJQhW6SBJyEDIOXlswLTlhLWZdezY0fSQiSQoUTWVyZ2VBY2NvdW50UmVzcG9uc2USMQoKaWRlbnRpdGllcxgBIAMoCzIdLmFnZW50a2V5cy5icm9rZXIudjEuSWRlbnRpdHkibwoNU3RlcFVwUmVxdWVzdBIsCghsb2dpbl9pZBgBIAEoCUIaukgXchUyE15bQS1aYS16MC05Xy1dezIyfSQSMAoMbG9naW5fc2VjcmV0GAIgASgJQhq6SBdyFTITXltBLVphLXowLTlfLV17NDN9JCJBCg5TdGVwVXBSZXNwb25zZRIvCgtmcmVzaF91bnRpbBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiGAoWVW5mcmVlemVBY2NvdW50UmVxdWVzdCIZChdVbmZyZWV6ZUFjY291bnRSZXNwb25zZSJIChVVbmxpbmtJZGVudGl0eVJlcXVlc3QSLwoMb21uaV9hY2NvdW50GAEgASgJQhm6SBJyEDIOXlswLTlhLWZdezY0fSSQ4hgFIhgKFlVubGlua0lkZW50aXR5UmVzcG9uc2UiyAIKB1Nlc3Npb24SEgoKc2Vzc2lvbl9pZBgBIAEoCRIuCgRraW5kGAIgASgOMiAuYWdlbnRrZXlzLmJyb2tlci52MS5TZXNzaW9uS2luZBIuCgpjcmVhdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgtkZXZpY2VfbmFtZRgFIAEoCRIWCg5zb3VyY2VfYWRkcmVzcxgGIAEoCRISCgpkcG9wX2JvdW5kGAcgASgIEg8KB2N1cnJlbnQYCCABKAgSMAoMbGFzdF91c2VkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg1sYXN0X2F1ZGllbmNlGAogASgJIhUKE0xpc3RTZXNzaW9uc1JlcXVlc3QiRgoUTGlzdFNlc3Npb25zUmVzcG9uc2USLgoIc2Vzc2lvbnMYASADKAsyHC5hZ2VudGtleXMuYnJva2VyLnYxLlNlc3Npb24iSQoUUmV2b2tlU2Vzc2lvblJlcXVlc3QSMQoKc2Vzc2lvbl9pZBgBIAEoCUIdukgachgyFl4oW0EtWmEtejAtOV8tXXsyMn0pPyQiLAoVUmV2b2tlU2Vzc2lvblJlc3BvbnNlEhMKC3Nlc3Npb25faWRzGAEgAygJImUKEUxpc3RFdmVudHNSZXF1ZXN0EhsKCXBhZ2Vfc2l6ZRgBIAEoDUIIukgFKgMYyAESMwoKcGFnZV90b2tlbhgCIAEoCUIfukgcchoyGF4oW0EtWmEtejAtOV8tXXsxLDY0fSk/JCJZChJMaXN0RXZlbnRzUmVzcG9uc2USKgoGZXZlbnRzGAEgAygLMhouYWdlbnRrZXlzLmJyb2tlci52MS5FdmVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkivAEKBUV2ZW50EhAKCGV2ZW50X2lkGAEgASgJEi8KC29jY3VycmVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZhY3Rpb24YAyABKAkSDwoHb3V0Y29tZRgEIAEoCRISCgpzZXNzaW9uX2lkGAUgASgJEhYKDnNvdXJjZV9hZGRyZXNzGAYgASgJEhIKCnJlcXVlc3RfaWQYByABKAkSDwoHc3ViamVjdBgIIAEoCSpfCgtTZXNzaW9uS2luZBIcChhTRVNTSU9OX0tJTkRfVU5TUEVDSUZJRUQQABIZChVTRVNTSU9OX0tJTkRfSURFTlRJVFkQARIXChNTRVNTSU9OX0tJTkRfV0FMTEVUEAIy9AoKDkFjY291bnRTZXJ2aWNlEm0KBldob0FtSRIiLmFnZW50a2V5cy5icm9rZXIudjEuV2hvQW1JUmVxdWVzdBojLmFnZW50a2V5cy5icm9rZXIudjEuV2hvQW1JUmVzcG9uc2UiGpACAYjiGAaC0+STAg0SCy92MS9hY2NvdW50EpABCg5MaXN0SWRlbnRpdGllcxIqLmFnZW50a2V5cy5icm9rZXIudjEuTGlzdElkZW50aXRpZXNSZXF1ZXN0GisuYWdlbnRrZXlzLmJyb2tlci52MS5MaXN0SWRlbnRpdGllc1Jlc3BvbnNlIiWQAgGI4hgGgtPkkwIYEhYvdjEvYWNjb3VudC9pZGVudGl0aWVzEo8BCgxMaW5rSWRlbnRpdHkSKC5hZ2VudGtleXMuYnJva2VyLnYxLkxpbmtJZGVudGl0eVJlcXVlc3QaKS5hZ2VudGtleXMuYnJva2VyLnYxLkxpbmtJZGVudGl0eVJlc3BvbnNlIiqI4hgDgtPkkwIgOgEqIhsvdjEvYWNjb3VudC9pZGVudGl0aWVzL2xpbmsShQEKDE1lcmdlQWNjb3VudBIoLmFnZW50a2V5cy5icm9rZXIudjEuTWVyZ2VBY2NvdW50UmVxdWVzdBopLmFnZW50a2V5cy5icm9rZXIudjEuTWVyZ2VBY2NvdW50UmVzcG9uc2UiIIjiGAOC0+STAhY6ASoiES92MS9hY2NvdW50L21lcmdlEnUKBlN0ZXBVcBIiLmFnZW50a2V5cy5icm9rZXIudjEuU3RlcFVwUmVxdWVzdBojLmFnZW50a2V5cy5icm9rZXIudjEuU3RlcFVwUmVzcG9uc2UiIojiGAaC0+STAhg6ASoiEy92MS9hY2NvdW50L3N0ZXAtdXASkQEKD1VuZnJlZXplQWNjb3VudBIrLmFnZW50a2V5cy5icm9rZXIudjEuVW5mcmVlemVBY2NvdW50UmVxdWVzdBosLmFnZW50a2V5cy5icm9rZXIudjEuVW5mcmVlemVBY2NvdW50UmVzcG9uc2UiI4jiGAaC0+STAhk6ASoiFC92MS9hY2NvdW50L3VuZnJlZXplEpcBCg5VbmxpbmtJZGVudGl0eRIqLmFnZW50a2V5cy5icm9rZXIudjEuVW5saW5rSWRlbnRpdHlSZXF1ZXN0GisuYWdlbnRrZXlzLmJyb2tlci52MS5VbmxpbmtJZGVudGl0eVJlc3BvbnNlIiyI4hgGgtPkkwIiOgEqIh0vdjEvYWNjb3VudC9pZGVudGl0aWVzL3VubGluaxKIAQoMTGlzdFNlc3Npb25zEiguYWdlbnRrZXlzLmJyb2tlci52MS5MaXN0U2Vzc2lvbnNSZXF1ZXN0GikuYWdlbnRrZXlzLmJyb2tlci52MS5MaXN0U2Vzc2lvbnNSZXNwb25zZSIjkAIBiOIYBoLT5JMCFhIUL3YxL2FjY291bnQvc2Vzc2lvbnMSkgEKDVJldm9rZVNlc3Npb24SKS5hZ2VudGtleXMuYnJva2VyLnYxLlJldm9rZVNlc3Npb25SZXF1ZXN0GiouYWdlbnRrZXlzLmJyb2tlci52MS5SZXZva2VTZXNzaW9uUmVzcG9uc2UiKojiGAaC0+STAiA6ASoiGy92MS9hY2NvdW50L3Nlc3Npb25zL3Jldm9rZRKAAQoKTGlzdEV2ZW50cxImLmFnZW50a2V5cy5icm9rZXIudjEuTGlzdEV2ZW50c1JlcXVlc3QaJy5hZ2VudGtleXMuYnJva2VyLnYxLkxpc3RFdmVudHNSZXNwb25zZSIhkAIBiOIYBoLT5JMCFBISL3YxL2FjY291bnQvZXZlbnRzYgZwcm90bzM", [file_agentkeys_access_v1_access, file_agentkeys_broker_v1_identity, file_agentkeys_errors_v1_error_reason, file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp]);
 
 /**
  * WhoAmIRequest has no fields.
@@ -68,6 +68,14 @@ export type WhoAmIResponse = Message<"agentkeys.broker.v1.WhoAmIResponse"> & {
    * @generated from field: agentkeys.broker.v1.Session session = 4;
    */
   session?: Session | undefined;
+
+  /**
+   * Since when the account is frozen: absent, as a rule. A frozen account lets its owner look, revoke, unlink and unfreeze, and
+   * nothing else.
+   *
+   * @generated from field: google.protobuf.Timestamp frozen_at = 5;
+   */
+  frozenAt?: Timestamp | undefined;
 };
 
 /**
@@ -142,17 +150,24 @@ export const LinkIdentityRequestSchema: GenMessage<LinkIdentityRequest> = /*@__P
   messageDesc(file_agentkeys_broker_v1_account_service, 4);
 
 /**
- * LinkIdentityResponse is the identity as linked.
+ * LinkIdentityResponse is one of two things.
  *
  * @generated from message agentkeys.broker.v1.LinkIdentityResponse
  */
 export type LinkIdentityResponse = Message<"agentkeys.broker.v1.LinkIdentityResponse"> & {
   /**
-   * The new identity.
+   * The identity as linked; absent where there is an offer.
    *
    * @generated from field: agentkeys.broker.v1.Identity identity = 1;
    */
   identity?: Identity | undefined;
+
+  /**
+   * Present where the identity signs in to an account of its own. Nothing has changed then.
+   *
+   * @generated from field: agentkeys.broker.v1.MergeOffer merge_offer = 2;
+   */
+  mergeOffer?: MergeOffer | undefined;
 };
 
 /**
@@ -161,6 +176,204 @@ export type LinkIdentityResponse = Message<"agentkeys.broker.v1.LinkIdentityResp
  */
 export const LinkIdentityResponseSchema: GenMessage<LinkIdentityResponse> = /*@__PURE__*/
   messageDesc(file_agentkeys_broker_v1_account_service, 5);
+
+/**
+ * MergeOffer says what merging would do.
+ *
+ * @generated from message agentkeys.broker.v1.MergeOffer
+ */
+export type MergeOffer = Message<"agentkeys.broker.v1.MergeOffer"> & {
+  /**
+   * Names this very offer; it changes with what it says.
+   *
+   * @generated from field: string offer_id = 1;
+   */
+  offerId: string;
+
+  /**
+   * The anchor of the account that is kept, the caller's: 64 lower-case hex characters.
+   *
+   * @generated from field: string kept_account = 2;
+   */
+  keptAccount: string;
+
+  /**
+   * The wallets of the account that is kept.
+   *
+   * @generated from field: repeated agentkeys.broker.v1.WalletLink kept_wallets = 3;
+   */
+  keptWallets: WalletLink[];
+
+  /**
+   * The anchor of the account that ends: 64 lower-case hex characters.
+   *
+   * @generated from field: string ended_account = 4;
+   */
+  endedAccount: string;
+
+  /**
+   * Its identities, which sign in to the account that is kept from then on.
+   *
+   * @generated from field: repeated agentkeys.broker.v1.Identity ended_identities = 5;
+   */
+  endedIdentities: Identity[];
+
+  /**
+   * Its wallets. What cloud policies allow one that the key service derived for that account nobody can use any more.
+   *
+   * @generated from field: repeated agentkeys.broker.v1.WalletLink ended_wallets = 6;
+   */
+  endedWallets: WalletLink[];
+
+  /**
+   * Until when the offer can be taken up, 10 minutes after the sign-in was confirmed.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 7;
+   */
+  expiresAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message agentkeys.broker.v1.MergeOffer.
+ * Use `create(MergeOfferSchema)` to create a new message.
+ */
+export const MergeOfferSchema: GenMessage<MergeOffer> = /*@__PURE__*/
+  messageDesc(file_agentkeys_broker_v1_account_service, 6);
+
+/**
+ * MergeAccountRequest takes up an offer.
+ *
+ * @generated from message agentkeys.broker.v1.MergeAccountRequest
+ */
+export type MergeAccountRequest = Message<"agentkeys.broker.v1.MergeAccountRequest"> & {
+  /**
+   * The sign-in's id.
+   *
+   * @generated from field: string login_id = 1;
+   */
+  loginId: string;
+
+  /**
+   * Secret: the sign-in's secret.
+   *
+   * @generated from field: string login_secret = 2;
+   */
+  loginSecret: string;
+
+  /**
+   * Of the offer that the person agreed to: 64 lower-case hex characters.
+   *
+   * @generated from field: string offer_id = 3;
+   */
+  offerId: string;
+};
+
+/**
+ * Describes the message agentkeys.broker.v1.MergeAccountRequest.
+ * Use `create(MergeAccountRequestSchema)` to create a new message.
+ */
+export const MergeAccountRequestSchema: GenMessage<MergeAccountRequest> = /*@__PURE__*/
+  messageDesc(file_agentkeys_broker_v1_account_service, 7);
+
+/**
+ * MergeAccountResponse is the account after the merge.
+ *
+ * @generated from message agentkeys.broker.v1.MergeAccountResponse
+ */
+export type MergeAccountResponse = Message<"agentkeys.broker.v1.MergeAccountResponse"> & {
+  /**
+   * The anchor's identity first.
+   *
+   * @generated from field: repeated agentkeys.broker.v1.Identity identities = 1;
+   */
+  identities: Identity[];
+};
+
+/**
+ * Describes the message agentkeys.broker.v1.MergeAccountResponse.
+ * Use `create(MergeAccountResponseSchema)` to create a new message.
+ */
+export const MergeAccountResponseSchema: GenMessage<MergeAccountResponse> = /*@__PURE__*/
+  messageDesc(file_agentkeys_broker_v1_account_service, 8);
+
+/**
+ * StepUpRequest names a completed sign-in with an identity of the account.
+ *
+ * @generated from message agentkeys.broker.v1.StepUpRequest
+ */
+export type StepUpRequest = Message<"agentkeys.broker.v1.StepUpRequest"> & {
+  /**
+   * The sign-in's id.
+   *
+   * @generated from field: string login_id = 1;
+   */
+  loginId: string;
+
+  /**
+   * Secret: the sign-in's secret.
+   *
+   * @generated from field: string login_secret = 2;
+   */
+  loginSecret: string;
+};
+
+/**
+ * Describes the message agentkeys.broker.v1.StepUpRequest.
+ * Use `create(StepUpRequestSchema)` to create a new message.
+ */
+export const StepUpRequestSchema: GenMessage<StepUpRequest> = /*@__PURE__*/
+  messageDesc(file_agentkeys_broker_v1_account_service, 9);
+
+/**
+ * StepUpResponse says how long the session counts as fresh.
+ *
+ * @generated from message agentkeys.broker.v1.StepUpResponse
+ */
+export type StepUpResponse = Message<"agentkeys.broker.v1.StepUpResponse"> & {
+  /**
+   * Until when it may do what needs a sign-in within the last 5 minutes.
+   *
+   * @generated from field: google.protobuf.Timestamp fresh_until = 1;
+   */
+  freshUntil?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message agentkeys.broker.v1.StepUpResponse.
+ * Use `create(StepUpResponseSchema)` to create a new message.
+ */
+export const StepUpResponseSchema: GenMessage<StepUpResponse> = /*@__PURE__*/
+  messageDesc(file_agentkeys_broker_v1_account_service, 10);
+
+/**
+ * UnfreezeAccountRequest has no fields.
+ *
+ * @generated from message agentkeys.broker.v1.UnfreezeAccountRequest
+ */
+export type UnfreezeAccountRequest = Message<"agentkeys.broker.v1.UnfreezeAccountRequest"> & {
+};
+
+/**
+ * Describes the message agentkeys.broker.v1.UnfreezeAccountRequest.
+ * Use `create(UnfreezeAccountRequestSchema)` to create a new message.
+ */
+export const UnfreezeAccountRequestSchema: GenMessage<UnfreezeAccountRequest> = /*@__PURE__*/
+  messageDesc(file_agentkeys_broker_v1_account_service, 11);
+
+/**
+ * UnfreezeAccountResponse has no fields.
+ *
+ * @generated from message agentkeys.broker.v1.UnfreezeAccountResponse
+ */
+export type UnfreezeAccountResponse = Message<"agentkeys.broker.v1.UnfreezeAccountResponse"> & {
+};
+
+/**
+ * Describes the message agentkeys.broker.v1.UnfreezeAccountResponse.
+ * Use `create(UnfreezeAccountResponseSchema)` to create a new message.
+ */
+export const UnfreezeAccountResponseSchema: GenMessage<UnfreezeAccountResponse> = /*@__PURE__*/
+  messageDesc(file_agentkeys_broker_v1_account_service, 12);
 
 /**
  * UnlinkIdentityRequest names the identity to take off.
@@ -181,7 +394,7 @@ export type UnlinkIdentityRequest = Message<"agentkeys.broker.v1.UnlinkIdentityR
  * Use `create(UnlinkIdentityRequestSchema)` to create a new message.
  */
 export const UnlinkIdentityRequestSchema: GenMessage<UnlinkIdentityRequest> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_account_service, 6);
+  messageDesc(file_agentkeys_broker_v1_account_service, 13);
 
 /**
  * UnlinkIdentityResponse has no fields.
@@ -196,7 +409,7 @@ export type UnlinkIdentityResponse = Message<"agentkeys.broker.v1.UnlinkIdentity
  * Use `create(UnlinkIdentityResponseSchema)` to create a new message.
  */
 export const UnlinkIdentityResponseSchema: GenMessage<UnlinkIdentityResponse> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_account_service, 7);
+  messageDesc(file_agentkeys_broker_v1_account_service, 14);
 
 /**
  * Session is a session of the account's, without its token.
@@ -259,6 +472,20 @@ export type Session = Message<"agentkeys.broker.v1.Session"> & {
    * @generated from field: bool current = 8;
    */
   current: boolean;
+
+  /**
+   * When a call was last made under it, to the minute.
+   *
+   * @generated from field: google.protobuf.Timestamp last_used_at = 9;
+   */
+  lastUsedAt?: Timestamp | undefined;
+
+  /**
+   * The audience of the last OIDC JWT that was minted under it; empty where there was none.
+   *
+   * @generated from field: string last_audience = 10;
+   */
+  lastAudience: string;
 };
 
 /**
@@ -266,7 +493,7 @@ export type Session = Message<"agentkeys.broker.v1.Session"> & {
  * Use `create(SessionSchema)` to create a new message.
  */
 export const SessionSchema: GenMessage<Session> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_account_service, 8);
+  messageDesc(file_agentkeys_broker_v1_account_service, 15);
 
 /**
  * ListSessionsRequest has no fields.
@@ -281,7 +508,7 @@ export type ListSessionsRequest = Message<"agentkeys.broker.v1.ListSessionsReque
  * Use `create(ListSessionsRequestSchema)` to create a new message.
  */
 export const ListSessionsRequestSchema: GenMessage<ListSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_account_service, 9);
+  messageDesc(file_agentkeys_broker_v1_account_service, 16);
 
 /**
  * ListSessionsResponse is all sessions that still work.
@@ -302,7 +529,7 @@ export type ListSessionsResponse = Message<"agentkeys.broker.v1.ListSessionsResp
  * Use `create(ListSessionsResponseSchema)` to create a new message.
  */
 export const ListSessionsResponseSchema: GenMessage<ListSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_account_service, 10);
+  messageDesc(file_agentkeys_broker_v1_account_service, 17);
 
 /**
  * RevokeSessionRequest names the session to end.
@@ -323,7 +550,7 @@ export type RevokeSessionRequest = Message<"agentkeys.broker.v1.RevokeSessionReq
  * Use `create(RevokeSessionRequestSchema)` to create a new message.
  */
 export const RevokeSessionRequestSchema: GenMessage<RevokeSessionRequest> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_account_service, 11);
+  messageDesc(file_agentkeys_broker_v1_account_service, 18);
 
 /**
  * RevokeSessionResponse says what ended.
@@ -344,7 +571,7 @@ export type RevokeSessionResponse = Message<"agentkeys.broker.v1.RevokeSessionRe
  * Use `create(RevokeSessionResponseSchema)` to create a new message.
  */
 export const RevokeSessionResponseSchema: GenMessage<RevokeSessionResponse> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_account_service, 12);
+  messageDesc(file_agentkeys_broker_v1_account_service, 19);
 
 /**
  * ListEventsRequest asks for a page of the account's history.
@@ -372,7 +599,7 @@ export type ListEventsRequest = Message<"agentkeys.broker.v1.ListEventsRequest">
  * Use `create(ListEventsRequestSchema)` to create a new message.
  */
 export const ListEventsRequestSchema: GenMessage<ListEventsRequest> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_account_service, 13);
+  messageDesc(file_agentkeys_broker_v1_account_service, 20);
 
 /**
  * ListEventsResponse is a page of the account's history.
@@ -400,7 +627,7 @@ export type ListEventsResponse = Message<"agentkeys.broker.v1.ListEventsResponse
  * Use `create(ListEventsResponseSchema)` to create a new message.
  */
 export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_account_service, 14);
+  messageDesc(file_agentkeys_broker_v1_account_service, 21);
 
 /**
  * Event is one thing that happened in the account's name, or was refused.
@@ -470,7 +697,7 @@ export type Event = Message<"agentkeys.broker.v1.Event"> & {
  * Use `create(EventSchema)` to create a new message.
  */
 export const EventSchema: GenMessage<Event> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_account_service, 15);
+  messageDesc(file_agentkeys_broker_v1_account_service, 22);
 
 /**
  * SessionKind is what a session may be used for.
@@ -533,7 +760,11 @@ export const AccountService: GenService<{
     output: typeof ListIdentitiesResponseSchema;
   },
   /**
-   * LinkIdentity links the identity of a completed sign-in to the caller's account. Errors: LOGIN_NOT_FOUND, NOT_SERVED.
+   * LinkIdentity links the identity of a completed sign-in to the caller's account, which must have signed in within the last 10
+   * minutes (StepUp renews that). The sign-in is spent. One whose identity signs in to an account of its own changes nothing: the
+   * answer is an offer to merge the two, and MergeAccount, with the same sign-in, takes it up. An identity that is linked to
+   * the caller's account already is noted as used.
+   * Errors: LOGIN_NOT_FOUND, LOGIN_PENDING, LOGIN_EXPIRED, LOGIN_REFUSED, FRESH_SIGN_IN_REQUIRED, WALLET_TAKEN.
    *
    * @generated from rpc agentkeys.broker.v1.AccountService.LinkIdentity
    */
@@ -543,7 +774,44 @@ export const AccountService: GenService<{
     output: typeof LinkIdentityResponseSchema;
   },
   /**
-   * UnlinkIdentity takes an identity off the account; never the last one. Errors: IDENTITY_NOT_FOUND, NOT_SERVED.
+   * MergeAccount moves every identity of the account that the sign-in's identity belongs to into the caller's account, and ends
+   * that account: its sessions are revoked and the wallet that the key service derives for it can no longer be used. Both must have been
+   * proven within the last 10 minutes.
+   * Errors: LOGIN_NOT_FOUND, LOGIN_PENDING, LOGIN_EXPIRED, FRESH_SIGN_IN_REQUIRED, MERGE_OFFER_CHANGED, ACCOUNT_FROZEN.
+   *
+   * @generated from rpc agentkeys.broker.v1.AccountService.MergeAccount
+   */
+  mergeAccount: {
+    methodKind: "unary";
+    input: typeof MergeAccountRequestSchema;
+    output: typeof MergeAccountResponseSchema;
+  },
+  /**
+   * StepUp makes the session presented as fresh as a new one: by a completed sign-in with an identity of the same account, which is
+   * spent. Errors: LOGIN_NOT_FOUND, LOGIN_PENDING, LOGIN_EXPIRED, LOGIN_REFUSED, WRONG_ACCOUNT, IDENTITY_SUSPENDED.
+   *
+   * @generated from rpc agentkeys.broker.v1.AccountService.StepUp
+   */
+  stepUp: {
+    methodKind: "unary";
+    input: typeof StepUpRequestSchema;
+    output: typeof StepUpResponseSchema;
+  },
+  /**
+   * UnfreezeAccount lifts the freeze that somebody's "this was not me" put on the account, once its owner has looked. Identities
+   * that were reported stay suspended until they are unlinked and linked again. Needs a sign-in within the last 5 minutes. On an account
+   * that is not frozen it changes nothing. Errors: FRESH_SIGN_IN_REQUIRED.
+   *
+   * @generated from rpc agentkeys.broker.v1.AccountService.UnfreezeAccount
+   */
+  unfreezeAccount: {
+    methodKind: "unary";
+    input: typeof UnfreezeAccountRequestSchema;
+    output: typeof UnfreezeAccountResponseSchema;
+  },
+  /**
+   * UnlinkIdentity takes an identity off the account, and ends the sessions that it signed in; never the last one that can sign in.
+   * Needs a sign-in within the last 5 minutes. Errors: IDENTITY_NOT_FOUND, LAST_IDENTITY, FRESH_SIGN_IN_REQUIRED.
    *
    * @generated from rpc agentkeys.broker.v1.AccountService.UnlinkIdentity
    */

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentkeys/broker/v1/identity.proto.
  */
 export const file_agentkeys_broker_v1_identity: GenFile = /*@__PURE__*/
-  fileDesc("CiJhZ2VudGtleXMvYnJva2VyL3YxL2lkZW50aXR5LnByb3RvEhNhZ2VudGtleXMuYnJva2VyLnYxIsEBCghJZGVudGl0eRIUCgxvbW5pX2FjY291bnQYASABKAkSLwoEdHlwZRgCIAEoDjIhLmFnZW50a2V5cy5icm9rZXIudjEuSWRlbnRpdHlUeXBlEg0KBXZhbHVlGAMgASgJEi0KCWxpbmtlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbGFzdF91c2VkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKqAQoKV2FsbGV0TGluaxIPCgdhZGRyZXNzGAEgASgJEhgKEGNoZWNrc3VtX2FkZHJlc3MYAiABKAkSEAoIdmVyaWZpZWQYAyABKAgSLgoKY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdmVyaWZpZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKncKDElkZW50aXR5VHlwZRIdChlJREVOVElUWV9UWVBFX1VOU1BFQ0lGSUVEEAASFwoTSURFTlRJVFlfVFlQRV9FTUFJTBABEhgKFElERU5USVRZX1RZUEVfT0FVVEgyEAISFQoRSURFTlRJVFlfVFlQRV9FVk0QA2IGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CiJhZ2VudGtleXMvYnJva2VyL3YxL2lkZW50aXR5LnByb3RvEhNhZ2VudGtleXMuYnJva2VyLnYxItQBCghJZGVudGl0eRIUCgxvbW5pX2FjY291bnQYASABKAkSLwoEdHlwZRgCIAEoDjIhLmFnZW50a2V5cy5icm9rZXIudjEuSWRlbnRpdHlUeXBlEg0KBXZhbHVlGAMgASgJEi0KCWxpbmtlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbGFzdF91c2VkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglzdXNwZW5kZWQYBiABKAgiqgEKCldhbGxldExpbmsSDwoHYWRkcmVzcxgBIAEoCRIYChBjaGVja3N1bV9hZGRyZXNzGAIgASgJEhAKCHZlcmlmaWVkGAMgASgIEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3ZlcmlmaWVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCp3CgxJZGVudGl0eVR5cGUSHQoZSURFTlRJVFlfVFlQRV9VTlNQRUNJRklFRBAAEhcKE0lERU5USVRZX1RZUEVfRU1BSUwQARIYChRJREVOVElUWV9UWVBFX09BVVRIMhACEhUKEUlERU5USVRZX1RZUEVfRVZNEANiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * Identity is one way to sign in to an account.
@@ -55,6 +55,13 @@ export type Identity = Message<"agentkeys.broker.v1.Identity"> & {
    * @generated from field: google.protobuf.Timestamp last_used_at = 5;
    */
   lastUsedAt?: Timestamp | undefined;
+
+  /**
+   * Whether it was reported by another identity's owner ("this was not me"): it cannot sign in.
+   *
+   * @generated from field: bool suspended = 6;
+   */
+  suspended: boolean;
 };
 
 /**

@@ -148,7 +148,7 @@ export type StartOauthLoginResponse = Message<"agentkeys.broker.v1.StartOauthLog
   userCode: string;
 
   /**
-   * The page to open in a browser, on this machine or any other.
+   * Secret: the broker's page to open in a browser, on this machine or any other.
    *
    * @generated from field: string authorization_url = 4;
    */
@@ -346,8 +346,9 @@ export const LoginService: GenService<{
     output: typeof StartEmailLoginResponseSchema;
   },
   /**
-   * StartOauthLogin starts a sign-in at an OAuth2 or OpenID Connect provider.
-   * Errors: PROVIDER_UNKNOWN, RATE_LIMITED, NOT_SERVED.
+   * StartOauthLogin starts a sign-in at an OAuth2 or OpenID Connect provider. The person opens a page of the broker's, compares the
+   * code, and presses a button before the provider is asked and once it has answered. A DPoP proof binds the login as in
+   * StartEmailLogin. Errors: PROVIDER_UNKNOWN, PROVIDER_UNAVAILABLE, RATE_LIMITED, DPOP_INVALID, DPOP_REPLAYED.
    *
    * @generated from rpc agentkeys.broker.v1.LoginService.StartOauthLogin
    */
@@ -359,7 +360,8 @@ export const LoginService: GenService<{
   /**
    * AwaitLogin waits until the sign-in is confirmed and hands out its session, once. When the wait is over first it answers
    * `unavailable`, LOGIN_PENDING, with the time to wait before the next call; the login stays as it is.
-   * Errors: LOGIN_NOT_FOUND (also a wrong secret, and a second collection), LOGIN_EXPIRED, LOGIN_REFUSED, DPOP_INVALID.
+   * Errors: LOGIN_NOT_FOUND (also a wrong secret, and a second collection), LOGIN_EXPIRED, LOGIN_REFUSED, DPOP_INVALID,
+   * IDENTITY_SUSPENDED, IDENTITY_UNLINKED, SECOND_IDENTITY_REQUIRED. A session of a frozen account is a restricted one.
    *
    * @generated from rpc agentkeys.broker.v1.LoginService.AwaitLogin
    */
