@@ -8,12 +8,15 @@ import { routesOf } from "./routes.ts";
 // What others build on, written out by hand: a change here is a change of the contract.
 const expected = `
 AccountService/LinkIdentity          POST /v1/account/identities/link    IDENTITY_SESSION
-AccountService/ListEvents            GET  /v1/account/events             IDENTITY_SESSION
-AccountService/ListIdentities        GET  /v1/account/identities         IDENTITY_SESSION
-AccountService/ListSessions          GET  /v1/account/sessions           IDENTITY_SESSION
-AccountService/RevokeSession         POST /v1/account/sessions/revoke    IDENTITY_SESSION
-AccountService/UnlinkIdentity        POST /v1/account/identities/unlink  IDENTITY_SESSION
-AccountService/WhoAmI                GET  /v1/account                    IDENTITY_SESSION
+AccountService/ListEvents            GET  /v1/account/events             RESTRICTED_IDENTITY_SESSION
+AccountService/ListIdentities        GET  /v1/account/identities         RESTRICTED_IDENTITY_SESSION
+AccountService/ListSessions          GET  /v1/account/sessions           RESTRICTED_IDENTITY_SESSION
+AccountService/MergeAccount          POST /v1/account/merge              IDENTITY_SESSION
+AccountService/RevokeSession         POST /v1/account/sessions/revoke    RESTRICTED_IDENTITY_SESSION
+AccountService/StepUp                POST /v1/account/step-up            RESTRICTED_IDENTITY_SESSION
+AccountService/UnfreezeAccount       POST /v1/account/unfreeze           RESTRICTED_IDENTITY_SESSION
+AccountService/UnlinkIdentity        POST /v1/account/identities/unlink  RESTRICTED_IDENTITY_SESSION
+AccountService/WhoAmI                GET  /v1/account                    RESTRICTED_IDENTITY_SESSION
 BrokerService/LinkWallet             POST /v1/wallet/link                IDENTITY_SESSION
 BrokerService/MintOidcJwt            POST /v1/mint-oidc-jwt              WALLET_SESSION
 BrokerService/StartWalletAuth        POST /v1/auth/wallet/start          OPTIONAL_IDENTITY_SESSION

@@ -75,6 +75,8 @@ async function start(
       keyEncryptionKey: new Secret(new Uint8Array(randomBytes(32))),
       audiences: ["sts.amazonaws.com", "other.example"],
       renewableMs: 30 * DAY,
+      providers: [],
+      dormantAfterMs: 180 * DAY,
       trustedProxies: [],
       logLevel: "debug",
       ...(front && { publicUrl: front.url }),

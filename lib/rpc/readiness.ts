@@ -16,9 +16,10 @@ export interface ReadinessState {
   dependencies: Record<string, DependencyState>;
 }
 
-/** What the process depends on, by name. It is ready when every check passes; each look probes afresh. */
+/** What the process depends on, by name. It is ready when every check passes that is not optional; each look probes afresh. */
 export class Readiness {
   readonly #checks = new Map<string, () => Promise<void>>();
+  readonly #optional = new Set<string>();
   readonly #timeoutMs: number;
   #current: Promise<ReadinessState> | undefined;
 
@@ -27,9 +28,14 @@ export class Readiness {
     this.#timeoutMs = options.timeoutMs ?? 2000;
   }
 
-  /** Declares a dependency, or replaces its check. A check resolves when the dependency can be used and rejects otherwise. */
-  set(name: string, check: () => Promise<void>): void {
+  /**
+   * Declares a dependency, or replaces its check. A check resolves when the dependency can be used and rejects otherwise. One that is
+   * optional is named when it fails, and the process is ready all the same.
+   */
+  set(name: string, check: () => Promise<void>, { optional = false }: { optional?: boolean } = {}): void {
     this.#checks.set(name, check);
+    if (optional) this.#optional.add(name);
+    else this.#optional.delete(name);
   }
 
   /** Probes every dependency now; looks that overlap share one round of probes. Never rejects. */
@@ -41,7 +47,10 @@ export class Readiness {
   async #probeAll(): Promise<ReadinessState> {
     const entries = [...this.#checks].map(async ([name, check]) => [name, await this.#probe(check)] as const);
     const dependencies = Object.fromEntries(await Promise.all(entries));
-    return { ready: Object.values(dependencies).every(({ ready }) => ready), dependencies };
+    return {
+      ready: Object.entries(dependencies).every(([name, { ready }]) => ready || this.#optional.has(name)),
+      dependencies,
+    };
   }
 
   async #probe(check: () => Promise<void>): Promise<DependencyState> {

@@ -24,6 +24,8 @@ export interface AuthenticateOptions {
   dpop?: DpopVerifier;
   /** What ACCESS_ACCOUNT_OWNER asks for: an identity session, or merely that the caller is on this machine. */
   accountOwner?: "session" | "loopback";
+  /** Told of each call that a session was good for. */
+  onAdmission?: (session: Session) => Promise<void>;
   /** Told when somebody with a good session is refused: the wrong kind of session, or a proof that is not its own. */
   onRefusal?: (refusal: Refusal) => Promise<void>;
 }
@@ -43,7 +45,7 @@ export interface Refusal {
  * reflection) are open.
  */
 export function authenticate(options: AuthenticateOptions): Interceptor {
-  const { verifier, dpop, accountOwner = "session", onRefusal } = options;
+  const { verifier, dpop, accountOwner = "session", onAdmission, onRefusal } = options;
 
   const admit = async (req: UnaryRequest | StreamRequest): Promise<void> => {
     if (!req.service.typeName.startsWith("agentkeys.")) return;
@@ -85,6 +87,7 @@ export function authenticate(options: AuthenticateOptions): Interceptor {
       if (failure instanceof Failure) await onRefusal?.({ session, failure, call: req.method.name, info });
       throw failure;
     }
+    await onAdmission?.(session);
     return session;
   };
 

@@ -62,7 +62,14 @@ test("a good token becomes a session", async () => {
     issuedAt: now,
     expiresAt: now + 600_000,
     dpopThumbprint: "thumb",
+    restricted: false,
   });
+});
+
+test("a token that says it is restricted is, whatever it says of that", async () => {
+  for (const restricted of [true, false, null, "no"]) {
+    expect(await verifier.verify(await token({ restricted }))).toMatchObject({ restricted: true });
+  }
 });
 
 describe("is refused as SESSION_INVALID:", () => {

@@ -56,7 +56,7 @@ describe("a full disk", () => {
       "STORE_UNAVAILABLE",
     );
     expect(broker.devMailbox?.list().map(({ to }) => to)).toEqual(["ada@example.com"]);
-    expect(broker.rows("SELECT email FROM login WHERE email LIKE 'bob%'")).toEqual([]);
+    expect(broker.rows("SELECT login_id FROM login WHERE identity_value LIKE 'bob%'")).toEqual([]);
   });
 
   test("spends no challenge and no sign-in: both go on when there is room again", async () => {

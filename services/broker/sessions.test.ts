@@ -6,7 +6,6 @@ import { Secret } from "@agentkeys/lib/secret";
 import { presentSession } from "@agentkeys/lib/session";
 
 import {
-  type Person,
   reasonOf,
   signIn,
   startTestBroker,
@@ -187,17 +186,4 @@ test("a challenge that is being signed while the session is renewed can still be
   await anyone.verifyWallet({ requestId, signature: await wallet.sign(siweMessage) });
   const { sessions } = await as(renewed.sessionJwt, ada.key).account.listSessions({});
   expect(sessions).toHaveLength(2);
-});
-
-describe("a call that is not served yet", () => {
-  test.each([
-    ["StartOauthLogin", (person: Person) => person.clients.login.startOauthLogin({ provider: "google" })],
-    [
-      "LinkIdentity",
-      ({ clients }: Person) => clients.account.linkIdentity({ loginId: "A".repeat(22), loginSecret: "A".repeat(43) }),
-    ],
-    ["UnlinkIdentity", ({ clients }: Person) => clients.account.unlinkIdentity({ omniAccount: "a".repeat(64) })],
-  ])("says so: %s", async (_name, call) => {
-    expect(await reasonOf(call(await signIn(broker, "ada@example.com")))).toBe("NOT_SERVED");
-  });
 });

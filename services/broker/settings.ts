@@ -18,7 +18,8 @@ import {
 } from "@agentkeys/lib/settings/kinds";
 import { settingNames } from "@agentkeys/lib/settings/names";
 
-import { parseEmail } from "./identity/index.ts";
+import { DORMANT_AFTER_MS, parseEmail } from "./identity/index.ts";
+import { oauthProviders, type ProviderSettings } from "./login/index.ts";
 import { DEFAULT_AUDIENCE } from "./token/index.ts";
 
 /** What the broker is started with. */
@@ -37,6 +38,10 @@ export interface BrokerSettings {
   audiences: readonly string[];
   /** How long after the sign-in a session may be renewed, in milliseconds. */
   renewableMs: number;
+  /** Where people may sign in beside their mailbox. */
+  providers: readonly ProviderSettings[];
+  /** How long a mailbox may go unused, in milliseconds. */
+  dormantAfterMs: number;
   trustedProxies: readonly string[];
   tls?: { cert: Buffer; key: Buffer };
   logLevel: string;
@@ -52,6 +57,12 @@ const declared = {
   AGENTKEYS_BROKER_KEY_ENCRYPTION_KEY: optional("encrypts the signing keys; 64 hex characters", key32, undefined),
   AGENTKEYS_BROKER_AUDIENCES: optional("for whom OIDC JWTs are made, by commas", audiences, [DEFAULT_AUDIENCE]),
   AGENTKEYS_BROKER_SESSION_RENEWABLE_DAYS: optional("days that a sign-in can be renewed for", integer(1, 365), 30),
+  AGENTKEYS_BROKER_OAUTH_PROVIDERS: optional("identity providers: a JSON file, or JSON", oauthProviders, []),
+  AGENTKEYS_BROKER_MAILBOX_DORMANT_DAYS: optional(
+    "days after which an unused mailbox needs another identity beside it",
+    integer(1, 3650),
+    DORMANT_AFTER_MS / DAY,
+  ),
   AGENTKEYS_BROKER_TRUSTED_PROXIES: optional("CIDRs whose X-Forwarded-For is believed", list(cidr), []),
   AGENTKEYS_BROKER_TLS_CERT: optional("PEM file of the certificate chain", fileContents, undefined),
   AGENTKEYS_BROKER_TLS_KEY: optional("PEM file of the certificate's private key", fileContents, undefined),
@@ -105,6 +116,8 @@ export function readBrokerSettings(env: Environment): BrokerSettings {
     mailFrom: values.AGENTKEYS_BROKER_MAIL_FROM,
     audiences: values.AGENTKEYS_BROKER_AUDIENCES,
     renewableMs: values.AGENTKEYS_BROKER_SESSION_RENEWABLE_DAYS * DAY,
+    providers: values.AGENTKEYS_BROKER_OAUTH_PROVIDERS,
+    dormantAfterMs: values.AGENTKEYS_BROKER_MAILBOX_DORMANT_DAYS * DAY,
     trustedProxies: values.AGENTKEYS_BROKER_TRUSTED_PROXIES,
     logLevel: values.AGENTKEYS_BROKER_LOG_LEVEL,
     ...(publicUrl !== undefined && { publicUrl }),

@@ -11,8 +11,9 @@ import { authenticate, createDpopVerifier, createSessionVerifier, type SessionVe
 
 import { auditEvent } from "./audit/index.ts";
 import { type Allowances, createLimits } from "./limits/index.ts";
-import { createBell } from "./login/index.ts";
+import { createBell, createGithubProvider, createOidcProvider, type IdentityProvider } from "./login/index.ts";
 import { createDevMailbox, createSmtpMailer, type DevMailbox, type Mailer } from "./mail/index.ts";
+import { sendNotices } from "./notices/index.ts";
 import { createPages } from "./pages/index.ts";
 import { createAccountService } from "./rpc/account-service.ts";
 import { createBrokerService } from "./rpc/broker-service.ts";
@@ -107,12 +108,14 @@ async function startOn(
     limits: createLimits(allowances),
     sessionIssuer: createSessionIssuer({ issuer, keys: sessionKeys, clock, random, lives }),
     clientId: settings.clientId,
+    dormantAfterMs: settings.dormantAfterMs,
     publicUrl: issuer,
     clock,
     random,
   };
   const bell = createBell();
-  const login = { ...shared, bell };
+  const providers = providersOf(settings, clock);
+  const login = { ...shared, bell, providers };
   const minter = createOidcMinter({ issuer, keys: oidcKeys, audiences: settings.audiences, clock, random });
 
   const devMailbox = settings.smtpUrl === undefined ? createDevMailbox({ clock, log }) : undefined;
@@ -127,21 +130,23 @@ async function startOn(
     routes: (router) => {
       router.service(LoginService, createLoginService({ ...login, mailer, onMailError }));
       router.service(BrokerService, createBrokerService({ ...shared, sessionKeys, minter }));
-      router.service(AccountService, createAccountService({ store, clock }));
+      router.service(AccountService, createAccountService({ ...shared, store }));
     },
     interceptors: [
       authenticate({
         verifier: { verify: (token) => ownSessions(store.sessions, sessionKeys, publicUrl, clock).verify(token) },
         dpop: createDpopVerifier({ origins: () => origins, clock }),
+        onAdmission: ({ id }) => store.sessions.touch(id, clock()),
         onRefusal: ({ session, failure, call, info }) => {
           const facts = { anchor: session.anchor, sessionId: session.id, outcome: ErrorReason[failure.reason] };
           return audit.append(auditEvent(clock(), info, { action: "call.refused", ...facts, subject: call }));
         },
       }),
     ],
-    readiness: readinessOf(store, mailer, [sessionKeys, oidcKeys]),
+    readiness: readinessOf(store, mailer, [sessionKeys, oidcKeys], providers),
     pages: createPages({
       login,
+      notices: shared,
       wellKnown: { publicUrl: issuer, oidcKeys, sessionKeys },
       ...(devMailbox && { devMailbox }),
       publicUrl: issuer,
@@ -159,7 +164,14 @@ async function startOn(
     log.warn("DEVELOPMENT: the signing keys are stored unencrypted; set AGENTKEYS_BROKER_KEY_ENCRYPTION_KEY");
   }
 
-  const keeper = createKeeper({ store, rotate: [sessionKeys.rotate, oidcKeys.rotate], clock, log, everyMs: MINUTE });
+  const tell = (): Promise<void> => sendNotices({ ...shared, mailer, log });
+  const keeper = createKeeper({
+    store,
+    also: [sessionKeys.rotate, oidcKeys.rotate, tell],
+    clock,
+    log,
+    everyMs: MINUTE,
+  });
   return {
     url: server.url,
     publicUrl,
@@ -184,10 +196,29 @@ function ownSessions(sessions: SessionStore, keys: SigningKeys, issuer: string, 
   return createSessionVerifier({ issuer, keys: keys.verificationKey, isRevoked, clock });
 }
 
-function readinessOf(store: BrokerStore, mailer: Mailer, keys: readonly SigningKeys[]): Readiness {
+function providersOf({ providers }: BrokerSettings, clock: Clock): ReadonlyMap<string, IdentityProvider> {
+  const made = providers.map(({ kind, url, ...rest }): [string, IdentityProvider] => [
+    rest.name,
+    kind === "github"
+      ? createGithubProvider({ ...rest, baseUrl: url })
+      : createOidcProvider({ ...rest, issuer: url }, clock),
+  ]);
+  return new Map(made);
+}
+
+function readinessOf(
+  store: BrokerStore,
+  mailer: Mailer,
+  keys: readonly SigningKeys[],
+  providers: ReadonlyMap<string, IdentityProvider>,
+): Readiness {
   const readiness = new Readiness();
   readiness.set("store", () => store.check());
   readiness.set("mail", () => mailer.check());
+  // Who cannot sign in there can in another way.
+  for (const [name, provider] of providers) {
+    readiness.set(`provider ${name}`, () => provider.check(), { optional: true });
+  }
   readiness.set("signing_keys", () => {
     // Throws while there is none.
     for (const each of keys) each.current();

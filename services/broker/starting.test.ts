@@ -27,6 +27,8 @@ const start = (changes: Partial<BrokerSettings> = {}): Promise<RunningBroker> =>
       mailFrom: "AgentKeys <agentkeys@localhost>",
       audiences: ["sts.amazonaws.com"],
       renewableMs: 30 * DAY,
+      providers: [],
+      dormantAfterMs: 180 * DAY,
       trustedProxies: [],
       logLevel: "silent",
       ...changes,

@@ -6,6 +6,12 @@ export type AuditAction =
   | "login.confirmed"
   | "login.refused"
   | "login.collected"
+  | "identity.linked"
+  | "identity.unlinked"
+  | "identity.proven"
+  | "account.merged"
+  | "account.frozen"
+  | "account.unfrozen"
   | "session.renewed"
   | "session.revoked"
   | "wallet.claimed"
@@ -38,7 +44,7 @@ export interface RecordedEvent extends AuditEvent {
 
 export interface AuditStore {
   append(event: AuditEvent): Promise<void>;
-  /** The account's events older than `before` (all when absent), the newest first. */
+  /** The account's events, those of accounts that ended in it among them, older than `before` (all when absent), the newest first. */
   page(anchor: OmniAccount, size: number, before?: number): Promise<RecordedEvent[]>;
 }
 

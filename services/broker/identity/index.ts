@@ -1,3 +1,4 @@
 /** Who people are: identities, the accounts that they anchor, and the one way to name both. */
+export { admissionRefusal, admit, DORMANT_AFTER_MS, type IdentityRules, isDormant, nameIdentity } from "./admission.ts";
 export { type Email, parseEmail } from "./email.ts";
-export type { Identity, IdentityStore } from "./store.ts";
+export type { Account, AccountStore, Identity, IdentityName, IdentityStore } from "./store.ts";

@@ -16,6 +16,8 @@ export interface Allowances {
   mailsBySourceAndMailbox: Allowance;
   /** Sign-in mails, by the mailbox they go to: well above what one caller may send it, so that no one caller can lock it. */
   mailsByMailbox: Allowance;
+  /** Sign-ins at providers, by the caller's address. */
+  oauthLogins: Allowance;
   /** Attempts to confirm a sign-in with a link that is not one, by the caller's address. */
   wrongLinks: Allowance;
   /** Claims to addresses, by account. */
@@ -32,6 +34,7 @@ export const defaultAllowances: Allowances = {
   mailsBySource: { times: 30, seconds: 3600 },
   mailsBySourceAndMailbox: { times: 4, seconds: 900 },
   mailsByMailbox: { times: 20, seconds: 900 },
+  oauthLogins: { times: 60, seconds: 900 },
   wrongLinks: { times: 30, seconds: 900 },
   claims: { times: 60, seconds: 60 },
   challenges: { times: 120, seconds: 60 },

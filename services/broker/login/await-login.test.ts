@@ -2,7 +2,6 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
-import { parseEmail } from "../identity/index.ts";
 import { openTestLogins, type TestLogins } from "../testing/login-parts.ts";
 import { awaitLogin, type Bell, type Login, parseDeviceName } from "./index.ts";
 import { hashOf } from "./secrets.ts";
@@ -10,7 +9,8 @@ import { hashOf } from "./secrets.ts";
 const NOW = Date.UTC(2030, 0, 1);
 const login: Login = {
   loginId: "login-1",
-  email: parseEmail("ada@example.com"),
+  method: "email",
+  identity: { type: "email", value: "ada@example.com" },
   secretHash: hashOf("secret"),
   confirmHash: hashOf("link"),
   userCode: "BCDF-GHJK",

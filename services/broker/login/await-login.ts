@@ -1,24 +1,19 @@
-import { computeOmniAccount } from "@agentkeys/lib/account";
 import { SECOND } from "@agentkeys/lib/clock";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
-import { equalSecrets } from "@agentkeys/lib/secret";
 
 import { auditEvent, type Caller } from "../audit/index.ts";
-import type { Identity } from "../identity/index.ts";
+import { admit, type Identity, nameIdentity } from "../identity/index.ts";
+import { tellOthers } from "../notices/index.ts";
 import type { IssuedSession } from "../token/index.ts";
+import { type HeldLogin, heldLogin } from "./held-login.ts";
 import type { LoginParts } from "./parts.ts";
-import { hashOf } from "./secrets.ts";
-import { next, pending } from "./state-machine.ts";
+import { gone, next, pending } from "./state-machine.ts";
 import type { Login } from "./store.ts";
 
 /** Another replica may have taken the confirmation: how often the store is asked, whatever the bell says. */
 const POLL_MS = SECOND;
 
-export interface Collection {
-  loginId: string;
-  loginSecret: string;
-  /** Of the key that proved itself on this call. */
-  dpopThumbprint: string | undefined;
+export interface Collection extends HeldLogin {
   caller: Caller;
   /** How long to wait for a confirmation. */
   patienceMs: number;
@@ -28,16 +23,17 @@ export interface Collection {
 
 /**
  * Waits until the person has decided, and hands out the session to the one program that started the sign-in, once.
- * @throws Failure LOGIN_NOT_FOUND, LOGIN_EXPIRED, LOGIN_REFUSED, LOGIN_PENDING, DPOP_INVALID
+ * @throws Failure LOGIN_NOT_FOUND, LOGIN_EXPIRED, LOGIN_REFUSED, LOGIN_PENDING, DPOP_INVALID, IDENTITY_SUSPENDED, IDENTITY_UNLINKED,
+ * SECOND_IDENTITY_REQUIRED
  */
 export async function awaitLogin(
   parts: LoginParts,
   collection: Collection,
 ): Promise<IssuedSession & { identity: Identity }> {
-  const { clock, bell } = parts;
+  const { clock, bell, logins } = parts;
   const { signal } = collection;
   for (let patience = collection.patienceMs; ; patience -= POLL_MS) {
-    const login = await authenticLogin(parts, collection);
+    const login = await heldLogin(logins, collection);
     const status = next(login, "collect", clock());
     if (!(status instanceof Failure)) {
       // Nobody would get what is handed out once only.
@@ -49,48 +45,37 @@ export async function awaitLogin(
   }
 }
 
-/** The sign-in, if the caller is who started it. A wrong secret and an unknown id look the same. */
-async function authenticLogin({ logins }: LoginParts, collection: Collection): Promise<Login> {
-  const login = await logins.find(collection.loginId);
-  const given = Buffer.from(hashOf(collection.loginSecret));
-  if (login === undefined || !equalSecrets(given, Buffer.from(login.secretHash))) {
-    throw new Failure(ErrorReason.LOGIN_NOT_FOUND, "no such sign-in, or its session was collected already");
-  }
-  if (login.dpopThumbprint !== collection.dpopThumbprint) {
-    throw new Failure(
-      ErrorReason.DPOP_INVALID,
-      login.dpopThumbprint === undefined
-        ? "the sign-in was started without a DPoP proof, so its session cannot be bound to a key now"
-        : "the sign-in was started with a DPoP key: collect it with a proof by the same key",
-    );
-  }
-  return login;
-}
-
 async function collect(
-  { transaction, sessionIssuer, clientId, clock }: LoginParts,
+  parts: LoginParts,
   login: Login,
   caller: Caller,
 ): Promise<IssuedSession & { identity: Identity }> {
+  const { transaction, sessionIssuer, clientId, clock } = parts;
+  if (login.identity === undefined) throw new Error("a confirmed sign-in names nobody");
+  const name = nameIdentity(login.identity, clientId);
   const issued = await transaction(async (tx) => {
     const now = clock();
     if (!(await tx.logins.advance(login.loginId, "confirmed", "collected", now))) return undefined;
-    const value = login.email;
-    const omniAccount = computeOmniAccount({ clientId, identityType: "email", identityValue: value });
-    const identity = await tx.identities.signIn({ omniAccount, type: "email", value }, now);
+    const { identity, account } = await admit(tx, name, parts, now);
     const session = await sessionIssuer.issueIdentitySession(tx.sessions, {
       anchor: identity.anchor,
       identity: identity.omniAccount,
       deviceName: login.deviceName,
       sourceAddress: login.sourceAddress,
+      restricted: account.frozenAt !== undefined,
       ...(login.dpopThumbprint !== undefined && { dpopThumbprint: login.dpopThumbprint }),
     });
-    const facts = { anchor: identity.anchor, sessionId: session.record.sessionId, subject: value };
+    const facts = { anchor: identity.anchor, sessionId: session.record.sessionId, subject: name.value };
     await tx.audit.append(auditEvent(now, caller, { action: "login.collected", ...facts }));
+    const machine = {
+      kind: "machine",
+      subject: login.deviceName,
+      by: identity.omniAccount,
+      reported: identity.omniAccount,
+    } as const;
+    await tellOthers(tx, parts, identity.anchor, machine, caller);
     return { ...session, identity };
   });
-  if (issued === undefined) {
-    throw new Failure(ErrorReason.LOGIN_NOT_FOUND, "no such sign-in, or its session was collected already");
-  }
+  if (issued === undefined) throw gone();
   return issued;
 }

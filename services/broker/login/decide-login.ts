@@ -1,19 +1,28 @@
-import { computeOmniAccount } from "@agentkeys/lib/account";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
+import { equalSecrets } from "@agentkeys/lib/secret";
 
 import { auditEvent, type Caller } from "../audit/index.ts";
+import { nameIdentity } from "../identity/index.ts";
 import type { LoginParts } from "./parts.ts";
 import { hashOf } from "./secrets.ts";
-import { next } from "./state-machine.ts";
+import { LinkUsed, next } from "./state-machine.ts";
 import type { Login } from "./store.ts";
 
+/** What a browser proves itself with: the secret in the link, or, once it came back from a provider, its own. */
+export type LoginHandle = { linkToken: string } | { loginId: string; browserSecret: string };
+
 /**
- * Shows the sign-in behind a mailed link, changing nothing.
+ * Shows the sign-in behind a link, changing nothing.
  * @throws LinkUsed, Failure LOGIN_NOT_FOUND, LOGIN_EXPIRED, LOGIN_REFUSED, RATE_LIMITED
  */
-export async function reviewLogin(parts: LoginParts, linkToken: string, caller: Caller): Promise<Login> {
-  const login = await findByLink(parts, linkToken, caller);
-  const outcome = next(login, "confirm", parts.clock());
+export async function reviewLogin(parts: LoginParts, handle: LoginHandle, caller: Caller): Promise<Login> {
+  const login = await findByHandle(parts, handle, caller);
+  // Behind the link: what the first button does. Back from the provider: what the second one does.
+  const outcome = next(
+    login,
+    "linkToken" in handle && login.method === "oauth2" ? "identify" : "confirm",
+    parts.clock(),
+  );
   if (outcome instanceof Failure) throw outcome;
   return login;
 }
@@ -22,32 +31,48 @@ export async function reviewLogin(parts: LoginParts, linkToken: string, caller: 
 export async function decideLogin(
   parts: LoginParts,
   decision: "confirm" | "refuse",
-  linkToken: string,
+  handle: LoginHandle,
   caller: Caller,
 ): Promise<Login> {
   const { transaction, clock, bell, clientId } = parts;
-  const login = await findByLink(parts, linkToken, caller);
+  const login = await findByHandle(parts, handle, caller);
   const now = clock();
   const status = next(login, decision, now);
   if (status instanceof Failure) throw status;
+  // Whoever started the sign-in knows this link, and must not be the one to agree for the person who went to the provider.
+  if (decision === "confirm" && "linkToken" in handle && login.method === "oauth2") throw new LinkUsed();
   const decided = await transaction(async (tx) => {
     if (!(await tx.logins.advance(login.loginId, login.status, status, now))) return false;
-    const omniAccount = computeOmniAccount({ clientId, identityType: "email", identityValue: login.email });
-    // Whose history it belongs in is known only if the mailbox has an account already.
-    const known = (await tx.identities.find(omniAccount))?.anchor ?? omniAccount;
+    const name = login.identity && nameIdentity(login.identity, clientId);
+    // Whose history it belongs in is known only if the identity has an account already.
+    const known = name && ((await tx.identities.find(name.omniAccount))?.anchor ?? name.omniAccount);
     const action = decision === "confirm" ? "login.confirmed" : "login.refused";
-    await tx.audit.append(auditEvent(now, caller, { action, anchor: known, subject: login.email }));
+    const subject = name?.value ?? login.provider ?? "";
+    await tx.audit.append(auditEvent(now, caller, { action, anchor: known, subject }));
     return true;
   });
   // Another press was quicker: the sign-in is where that one took it, and this one is told so.
-  if (!decided) return decideLogin(parts, decision, linkToken, caller);
+  if (!decided) return decideLogin(parts, decision, handle, caller);
   bell.ring(login.loginId);
   return { ...login, status, decidedAt: now };
 }
 
-async function findByLink({ logins, limits }: LoginParts, linkToken: string, caller: Caller): Promise<Login> {
-  const login = await logins.findByConfirmHash(hashOf(linkToken));
-  if (login !== undefined) return login;
+/** @throws Failure LOGIN_NOT_FOUND, RATE_LIMITED */
+export async function findByHandle(
+  { logins, limits }: LoginParts,
+  handle: LoginHandle,
+  caller: Caller,
+): Promise<Login> {
+  if ("linkToken" in handle) {
+    const login = await logins.findByConfirmHash(hashOf(handle.linkToken));
+    // The link leads to the provider; what comes back belongs to the browser that went there.
+    if (login !== undefined) return login;
+  } else {
+    const login = await logins.find(handle.loginId);
+    const given = Buffer.from(hashOf(handle.browserSecret));
+    const expected = login?.browserHash;
+    if (login !== undefined && expected !== undefined && equalSecrets(given, Buffer.from(expected))) return login;
+  }
   // Counts what is wrong, and only that: nobody at the same address keeps a person from a link that is right.
   await limits.consume("wrongLinks", caller.sourceAddress);
   throw new Failure(ErrorReason.LOGIN_NOT_FOUND, "this link belongs to no sign-in");

@@ -1,9 +1,20 @@
 /** Signing in: a person confirms, somewhere else, what a program started. One folder per method. */
 export { awaitLogin, type Collection } from "./await-login.ts";
 export { type Bell, createBell } from "./bell.ts";
-export { decideLogin, reviewLogin } from "./decide-login.ts";
+export { decideLogin, type LoginHandle, reviewLogin } from "./decide-login.ts";
 export { type DeviceName, parseDeviceName } from "./device-name.ts";
-export { LOGIN_LIFE_MS, startEmailLogin } from "./email/start-email-login.ts";
+export { startEmailLogin } from "./email/start-email-login.ts";
+export { type HeldLogin, heldLogin } from "./held-login.ts";
+export { LOGIN_LIFE_MS } from "./new-login.ts";
+export * from "./oauth/index.ts";
 export type { LoginParts } from "./parts.ts";
-export { LinkUsed, type LoginEvent, next } from "./state-machine.ts";
-export type { Login, LoginStatus, LoginStore } from "./store.ts";
+export { gone, LinkUsed, type LoginEvent, next } from "./state-machine.ts";
+export type {
+  Login,
+  LoginIdentity,
+  LoginMethod,
+  LoginStatus,
+  LoginStore,
+  OauthRequest,
+  OauthRequestStore,
+} from "./store.ts";

@@ -51,12 +51,13 @@ const collectAs = (loginId: string, loginSecret: string, dpopThumbprint: string 
 
 /** Who may do something, and what. Only the first four have what it takes. */
 const deeds = {
-  "the person confirms": ({ linkToken }: Started) => decideLogin(logins.parts, "confirm", linkToken, caller),
-  "the person refuses": ({ linkToken }: Started) => decideLogin(logins.parts, "refuse", linkToken, caller),
-  "the person looks": ({ linkToken }: Started) => reviewLogin(logins.parts, linkToken, caller),
+  "the person confirms": ({ linkToken }: Started) => decideLogin(logins.parts, "confirm", { linkToken }, caller),
+  "the person refuses": ({ linkToken }: Started) => decideLogin(logins.parts, "refuse", { linkToken }, caller),
+  "the person looks": ({ linkToken }: Started) => reviewLogin(logins.parts, { linkToken }, caller),
   "the program collects": ({ loginId, secret }: Started) => collectAs(loginId, secret, KEY),
-  "a stranger confirms": () => decideLogin(logins.parts, "confirm", "A".repeat(43), caller),
-  "the program confirms by itself": ({ secret }: Started) => decideLogin(logins.parts, "confirm", secret, caller),
+  "a stranger confirms": () => decideLogin(logins.parts, "confirm", { linkToken: "A".repeat(43) }, caller),
+  "the program confirms by itself": ({ secret }: Started) =>
+    decideLogin(logins.parts, "confirm", { linkToken: secret }, caller),
   "a stranger collects": ({ loginId }: Started) => collectAs(loginId, "A".repeat(43), KEY),
   "who reads the mail collects": ({ loginId, linkToken }: Started) => collectAs(loginId, linkToken, KEY),
   "who stole the secret collects": ({ loginId, secret }: Started) => collectAs(loginId, secret, "other"),

@@ -4,19 +4,19 @@ import { expect, test } from "vitest";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
 import { type LoginEvent, next } from "./state-machine.ts";
-import type { LoginStatus } from "./store.ts";
+import type { LoginMethod, LoginStatus } from "./store.ts";
 
-const event = fc.constantFrom<LoginEvent>("confirm", "refuse", "collect");
+const event = fc.constantFrom<LoginEvent>("identify", "confirm", "refuse", "collect");
 const history = fc.array(fc.record({ event, pause: fc.integer({ min: 0, max: 400_000 }) }), { maxLength: 30 });
 
 /** Plays events against one sign-in of 15 minutes, and tells which of them led somewhere. */
-function play(events: readonly { event: LoginEvent; pause: number }[]) {
+function play(method: LoginMethod, events: readonly { event: LoginEvent; pause: number }[]) {
   let status: LoginStatus = "pending";
   let now = 0;
   const done: { event: LoginEvent; at: number }[] = [];
   for (const { event, pause } of events) {
     now += pause;
-    const outcome = next({ status, expiresAt: 900_000 }, event, now);
+    const outcome = next({ status, method, expiresAt: 900_000 }, event, now);
     if (outcome instanceof Failure) continue;
     status = outcome;
     done.push({ event, at: now });
@@ -24,12 +24,25 @@ function play(events: readonly { event: LoginEvent; pause: number }[]) {
   return { status, done };
 }
 
+/** Every course that a sign-in may take. */
+const courses = {
+  email: [[], ["confirm"], ["refuse"], ["confirm", "collect"]],
+  oauth2: [
+    [],
+    ["refuse"],
+    ["identify"],
+    ["identify", "refuse"],
+    ["identify", "confirm"],
+    ["identify", "confirm", "collect"],
+  ],
+};
+
 test("whatever people press and programs ask, at most one session is collected, and only after a confirmation in time", () => {
   fc.assert(
-    fc.property(history, (events) => {
-      const { done } = play(events);
+    fc.property(history, fc.constantFrom<LoginMethod>("email", "oauth2"), (events, method) => {
+      const { done } = play(method, events);
       const names = done.map(({ event }) => event);
-      expect([[], ["confirm"], ["refuse"], ["confirm", "collect"]]).toContainEqual(names);
+      expect(courses[method]).toContainEqual(names);
       for (const { at } of done) expect(at).toBeLessThan(900_000);
     }),
   );
@@ -37,7 +50,7 @@ test("whatever people press and programs ask, at most one session is collected, 
 
 test("each end says why", () => {
   const reason = (status: LoginStatus, event: LoginEvent, now = 0) => {
-    const outcome = next({ status, expiresAt: 10 }, event, now);
+    const outcome = next({ status, method: "email", expiresAt: 10 }, event, now);
     return outcome instanceof Failure ? ErrorReason[outcome.reason] : outcome;
   };
   expect(reason("pending", "collect")).toBe("LOGIN_PENDING");

@@ -9,38 +9,50 @@ export class LinkUsed extends Failure {
   }
 }
 
-/** What can happen to a sign-in: the person presses a button, or the program that started it comes for its session. */
-export type LoginEvent = "confirm" | "refuse" | "collect";
+/**
+ * What can happen to a sign-in: an identity provider says who the person is, the person presses a button, or the program that started
+ * it comes for its session.
+ */
+export type LoginEvent = "identify" | "confirm" | "refuse" | "collect";
 
 /**
  * The rules of a sign-in as a pure function: the status that `event` leads to, or why it leads nowhere.
  *
- *     pending ── confirm ──► confirmed ── collect ──► collected
- *        └────── refuse ───► refused          (all but the ends expire)
+ *     by mail        pending ────────────────────────── confirm ──► confirmed ── collect ──► collected
+ *     at a provider  pending ── identify ──► identified ── confirm ──┘
+ *                       └──── refuse ────────────┴──► refused          (all but the ends expire)
  */
 export function next(
-  login: Pick<Login, "status" | "expiresAt">,
+  login: Pick<Login, "status" | "method" | "expiresAt">,
   event: LoginEvent,
   now: number,
 ): LoginStatus | Failure {
-  if (login.status === "collected") return event === "collect" ? gone() : new LinkUsed();
-  if (login.status === "refused") {
-    return new Failure(ErrorReason.LOGIN_REFUSED, "the sign-in was refused by the person it was mailed to");
+  const { status } = login;
+  if (status === "collected") return event === "collect" ? gone() : new LinkUsed();
+  if (status === "refused") {
+    return new Failure(ErrorReason.LOGIN_REFUSED, "the sign-in was refused by the person who was asked");
   }
   if (login.expiresAt <= now) {
     return new Failure(ErrorReason.LOGIN_EXPIRED, "the sign-in was not finished in time; start a new one");
   }
   switch (event) {
+    case "identify":
+      return status === "pending" && login.method === "oauth2" ? "identified" : new LinkUsed();
     case "confirm":
-      return login.status === "pending" ? "confirmed" : new LinkUsed();
+      return status === confirmableFrom(login) ? "confirmed" : new LinkUsed();
     case "refuse":
-      return login.status === "pending" ? "refused" : new LinkUsed();
+      return status === "pending" || status === "identified" ? "refused" : new LinkUsed();
     case "collect":
-      return login.status === "confirmed" ? "collected" : pending();
+      return status === "confirmed" ? "collected" : pending();
   }
 }
 
-function gone(): Failure {
+/** Who opens a mailed link has proven the mailbox by that; anybody may open the page that leads to a provider. */
+function confirmableFrom({ method }: Pick<Login, "method">): LoginStatus {
+  return method === "email" ? "pending" : "identified";
+}
+
+export function gone(): Failure {
   return new Failure(ErrorReason.LOGIN_NOT_FOUND, "no such sign-in, or its session was collected already");
 }
 

@@ -23,9 +23,9 @@ export function createDevMailbox({ clock, log }: { clock: Clock; log: Logger }):
   return {
     send: (mail) => {
       mails = [{ ...mail, number: ++count, receivedAt: clock() }, ...mails].slice(0, CAPACITY);
-      const link = /https?:\/\/\S+\/login#\S+/.exec(mail.text)?.[0] ?? "";
-      // The one place where a sign-in link is logged: there is no other way to read this mail without a browser.
-      log.warn({ to: mail.to, link }, "DEVELOPMENT mailbox: a sign-in mail was kept here and sent to nobody");
+      const link = /https?:\/\/\S+\/(?:login|notice)#\S+/.exec(mail.text)?.[0] ?? "";
+      // The one place where a link is logged: there is no other way to read this mail without a browser.
+      log.warn({ to: mail.to, link }, "DEVELOPMENT mailbox: a mail was kept here and sent to nobody");
       return Promise.resolve();
     },
     check: () => Promise.resolve(),

@@ -6,17 +6,20 @@ import type { Logger } from "@agentkeys/lib/log";
 import type { RequestInfo } from "@agentkeys/lib/rpc";
 import { isLoopback } from "@agentkeys/lib/settings/kinds";
 
-import type { LoginParts } from "../login/index.ts";
+import type { OauthParts } from "../login/index.ts";
 import type { DevMailbox } from "../mail/index.ts";
+import type { ReportParts } from "../notices/index.ts";
 import { loginScript, styleSheet } from "./assets.ts";
 import { linkPage } from "./login-pages.ts";
-import { type PageEnv, takeStep } from "./login-steps.ts";
+import { comeBack, type PageEnv, showReturned, takeStep } from "./login-steps.ts";
+import { noticeLinkPage, takeNoticeStep } from "./notice-pages.ts";
 import { homePage, mailboxPage, problemPage } from "./other-pages.ts";
 import { namesThisMachine } from "./same-origin.ts";
 import { wellKnown, type WellKnownParts } from "./well-known.ts";
 
 export interface PagesParts {
-  login: LoginParts;
+  login: OauthParts;
+  notices: ReportParts;
   wellKnown: WellKnownParts;
   /** DEVELOPMENT only. */
   devMailbox?: DevMailbox;
@@ -47,7 +50,8 @@ export function createPages(parts: PagesParts): (request: Request, info: Request
     await next();
     if (!c.res.headers.has("cache-control")) c.res.headers.set("cache-control", "no-store");
   });
-  app.use("/login/*", bodyLimit({ maxSize: 8192, onError: (c) => c.html(problemPage(tooLarge), 413) }));
+  for (const path of ["/login/*", "/notice/*"])
+    app.use(path, bodyLimit({ maxSize: 8192, onError: (c) => c.html(problemPage(tooLarge), 413) }));
 
   const { devMailbox } = parts;
   if (devMailbox !== undefined) {
@@ -65,10 +69,17 @@ export function createPages(parts: PagesParts): (request: Request, info: Request
     c.body(loginScript, 200, { "content-type": "text/javascript; charset=utf-8", ...cached }),
   );
   app.get("/login", (c) => c.html(linkPage()));
-  for (const step of ["review", "confirm", "refuse"] as const) {
+  for (const step of ["review", "continue", "confirm", "refuse"] as const) {
     app.post(`/login/${step}`, (c) => takeStep(parts, step, c));
     // Whoever comes back to this address without the form begins again.
     app.get(`/login/${step}`, (c) => c.redirect("/login", 303));
+  }
+  app.get("/login/callback/:provider", (c) => comeBack(parts, c));
+  app.get("/login/returned/:login", (c) => showReturned(parts, c));
+  app.get("/notice", (c) => c.html(noticeLinkPage()));
+  for (const step of ["review", "report"] as const) {
+    app.post(`/notice/${step}`, (c) => takeNoticeStep(parts, step, c));
+    app.get(`/notice/${step}`, (c) => c.redirect("/notice", 303));
   }
   wellKnown(app, parts.wellKnown);
   if (devMailbox !== undefined) app.get("/dev/mailbox", (c) => c.html(mailboxPage(devMailbox.list())));

@@ -9,11 +9,13 @@ export interface PageOptions {
   body: Markup;
   /** A script of ours to load, by its path. */
   script?: string;
+  /** Where the browser goes by itself. */
+  goTo?: string;
   wide?: boolean;
 }
 
 /** The frame of every page. */
-export function page({ title, body, script, wide = false }: PageOptions): Markup {
+export function page({ title, body, script, goTo, wide = false }: PageOptions): Markup {
   return html`<!doctype html>
     <html lang="en">
       <head>
@@ -21,6 +23,7 @@ export function page({ title, body, script, wide = false }: PageOptions): Markup
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <title>${title} · AgentKeys</title>
         <link rel="stylesheet" href="/assets/style.css" />
+        ${goTo === undefined ? "" : html`<meta http-equiv="refresh" content="0; url=${goTo}" />`}
         ${script === undefined ? "" : html`<script src="${script}" defer></script>`}
       </head>
       <body class="${wide ? "wide" : ""}">

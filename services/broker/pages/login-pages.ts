@@ -20,21 +20,35 @@ export function linkPage(): Markup {
   });
 }
 
-/** What is being signed in, and the two buttons. `readerAddress` is where the page is read. */
-export function reviewPage(login: Login, token: string, readerAddress: string): Markup {
+/** What a form of the page sends along: the secret of the link, or, behind a provider, which sign-in it is. */
+export type FormField = readonly [name: "token" | "login", value: string];
+
+export interface ReviewOptions {
+  field: FormField;
+  /** Where the page is read. */
+  readerAddress: string;
+  /** What the identity provider is called, where there is one. */
+  providerTitle?: string;
+}
+
+/** What is being signed in, and the two buttons. Before the provider is asked, the first one leads there. */
+export function reviewPage(login: Login, { field, readerAddress, providerTitle }: ReviewOptions): Markup {
   const choice = (action: string, label: string, style: string): Markup =>
     html`<form method="post" action="/login/${action}">
-      <input type="hidden" name="token" value="${token}" />
+      <input type="hidden" name="${field[0]}" value="${field[1]}" />
       <button class="${style}" type="submit">${label}</button>
     </form>`;
+  const yes =
+    login.identity === undefined
+      ? choice("continue", `Yes, go on to ${providerTitle ?? "the provider"}`, "go")
+      : choice("confirm", "Yes, sign it in", "go");
   return page({
     title: "Confirm the sign-in",
     body: html`<div class="card">
       <h1>Does your terminal show this code?</h1>
       <p class="code">${login.userCode}</p>
       <dl>
-        <dt>E-mail</dt>
-        <dd>${login.email}</dd>
+        ${who(login, providerTitle)}
         <dt>Machine</dt>
         <dd>${machine(login, "not named")}</dd>
         <dt>From</dt>
@@ -45,12 +59,40 @@ export function reviewPage(login: Login, token: string, readerAddress: string): 
         </dd>
       </dl>
       <div class="choices">
-        ${choice("confirm", "Yes, sign it in", "go")} ${choice("refuse", "No, this is not me", "")}
+        ${yes} ${choice("refuse", "No, this is not me", "")}
       </div>
       <p class="soft">
         Yes gives the agents on that machine short-lived AWS credentials in your name. Press it only if you started this
         sign-in yourself and the codes are the same.
       </p>
+    </div>`,
+  });
+}
+
+function who({ method, identity }: Login, providerTitle: string | undefined): Markup {
+  if (method === "email") return html`<dt>E-mail</dt><dd>${identity?.value ?? ""}</dd>`;
+  const account =
+    identity === undefined
+      ? ""
+      : html`<dt>Account there</dt>
+          <dd>${accountAtProvider(identity.value)}</dd>`;
+  return html`<dt>Sign in with</dt><dd>${providerTitle ?? ""}</dd>${account}`;
+}
+
+/** A provider's own name for somebody, without the provider's address, which stands above it. */
+function accountAtProvider(value: string): string {
+  return value.slice(value.lastIndexOf("|") + 1);
+}
+
+/** On the way to the provider: a plain link that goes on by itself, since a form's answer must not lead to another site. */
+export function leavingPage(url: URL, title: string): Markup {
+  return page({
+    title: `To ${title}`,
+    goTo: url.href,
+    body: html`<div class="card">
+      <h1>On to ${title}</h1>
+      <p>You sign in there, and come back here to confirm.</p>
+      <a class="button go" href="${url.href}">Go on to ${title}</a>
     </div>`,
   });
 }
@@ -71,7 +113,7 @@ export function confirmedPage(login: Login): Markup {
     body: html`<div class="card">
       ${tick}
       <h1>Signed in</h1>
-      <p>${machine(login, "The machine")} is signed in as ${login.email}.</p>
+      <p>${machine(login, "The machine")} is signed in as ${login.identity?.value ?? ""}.</p>
       <p class="soft">You can close this page and go back to your terminal.</p>
     </div>`,
   });

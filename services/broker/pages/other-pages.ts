@@ -61,7 +61,7 @@ function emptyMailbox(): Markup {
 }
 
 function keptMail({ subject, to, receivedAt, text }: KeptMail): Markup {
-  const link = /https?:\/\/\S+\/login#[A-Za-z0-9_-]{43}/.exec(text)?.[0];
+  const link = /https?:\/\/\S+\/(?:login|notice)#[A-Za-z0-9_-]{43}/.exec(text)?.[0];
   return html`<article class="card">
     <h2>${subject}</h2>
     <p class="soft">To ${to}, ${new Date(receivedAt).toUTCString()}</p>

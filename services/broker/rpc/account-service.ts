@@ -1,42 +1,77 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 
 import { type AccountService, SessionKind } from "@agentkeys/gen/agentkeys/broker/v1/account_service_pb";
-import type { Clock } from "@agentkeys/lib/clock";
+import { parseOmniAccount } from "@agentkeys/lib/account";
+import { dpopProof } from "@agentkeys/lib/session";
 
+import {
+  type AccountParts,
+  linkIdentity,
+  mergeAccount,
+  type MergeOffer,
+  type ProvenRequest,
+  stepUp,
+  unfreezeAccount,
+  unlinkIdentity,
+} from "../account/index.ts";
 import type { BrokerStore } from "../store/index.ts";
 import { revokeSession, type SessionRecord } from "../token/index.ts";
 import { callerOf, sessionOf, wireIdentity, wireLink } from "./wire.ts";
 
 const DEFAULT_PAGE = 50;
 
-/** LinkIdentity and UnlinkIdentity are not served yet. */
-export function createAccountService({
-  store,
-  clock,
-}: {
-  store: BrokerStore;
-  clock: Clock;
-}): Partial<ServiceImpl<typeof AccountService>> {
+export type AccountServiceParts = AccountParts & { store: BrokerStore };
+
+export function createAccountService(parts: AccountServiceParts): ServiceImpl<typeof AccountService> {
+  const { store, clock } = parts;
   return {
     whoAmI: async (_request, context) => {
       const session = sessionOf(context);
-      const [identity, links, record] = await Promise.all([
+      const [identity, links, record, account] = await Promise.all([
         session.identity && store.identities.find(session.identity),
         store.wallets.listOf(session.anchor),
         store.sessions.find(session.id),
+        store.accounts.find(session.anchor),
       ]);
       return {
         omniAccount: session.anchor,
         ...(identity && { identity: wireIdentity(identity) }),
         wallets: links.map(wireLink),
         ...(record && { session: wireSession(record, session.id) }),
+        ...(account?.frozenAt !== undefined && { frozenAt: timestampFromMs(account.frozenAt) }),
       };
     },
 
     listIdentities: async (_request, context) => {
       const identities = await store.identities.listOf(sessionOf(context).anchor);
       return { identities: identities.map(wireIdentity) };
+    },
+
+    linkIdentity: async (request, context) => {
+      const outcome = await linkIdentity(parts, provenRequest(request, context));
+      return "offerId" in outcome ? { mergeOffer: wireOffer(outcome) } : { identity: wireIdentity(outcome) };
+    },
+
+    mergeAccount: async (request, context) => {
+      const { offerId } = request;
+      const identities = await mergeAccount(parts, { ...provenRequest(request, context), offerId });
+      return { identities: identities.map(wireIdentity) };
+    },
+
+    stepUp: async (request, context) => {
+      return { freshUntil: timestampFromMs(await stepUp(parts, provenRequest(request, context))) };
+    },
+
+    unlinkIdentity: async (request, context) => {
+      const identity = parseOmniAccount(request.omniAccount);
+      await unlinkIdentity(parts, { identity, session: sessionOf(context), caller: callerOf(context) });
+      return {};
+    },
+
+    unfreezeAccount: async (_request, context) => {
+      await unfreezeAccount(parts, { session: sessionOf(context), caller: callerOf(context) });
+      return {};
     },
 
     listSessions: async (_request, context) => {
@@ -75,6 +110,24 @@ export function createAccountService({
   };
 }
 
+function provenRequest(held: { loginId: string; loginSecret: string }, context: HandlerContext): ProvenRequest {
+  const { loginId, loginSecret } = held;
+  const dpopThumbprint = context.values.get(dpopProof)?.thumbprint;
+  return { login: { loginId, loginSecret, dpopThumbprint }, session: sessionOf(context), caller: callerOf(context) };
+}
+
+function wireOffer(offer: MergeOffer) {
+  return {
+    offerId: offer.offerId,
+    keptAccount: offer.kept,
+    keptWallets: offer.keptWallets.map(wireLink),
+    endedAccount: offer.ended,
+    endedIdentities: offer.endedIdentities.map(wireIdentity),
+    endedWallets: offer.endedWallets.map(wireLink),
+    expiresAt: timestampFromMs(offer.expiresAt),
+  };
+}
+
 function wireSession(record: SessionRecord, current: string) {
   return {
     sessionId: record.sessionId,
@@ -85,6 +138,8 @@ function wireSession(record: SessionRecord, current: string) {
     sourceAddress: record.sourceAddress,
     dpopBound: record.dpopThumbprint !== undefined,
     current: record.sessionId === current,
+    ...(record.lastUsedAt !== undefined && { lastUsedAt: timestampFromMs(record.lastUsedAt) }),
+    lastAudience: record.lastAudience,
   };
 }
 

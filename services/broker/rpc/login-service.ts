@@ -6,7 +6,7 @@ import { SECOND } from "@agentkeys/lib/clock";
 import { dpopProof } from "@agentkeys/lib/session";
 
 import { parseEmail } from "../identity/index.ts";
-import { awaitLogin, type LoginParts, parseDeviceName, startEmailLogin } from "../login/index.ts";
+import { awaitLogin, type OauthParts, parseDeviceName, startEmailLogin, startOauthLogin } from "../login/index.ts";
 import type { Mailer } from "../mail/index.ts";
 import { type RenewalParts, renewSession } from "../token/index.ts";
 import { callerOf, sessionOf, wireIdentity } from "./wire.ts";
@@ -16,15 +16,14 @@ const PATIENCE_MS = 25 * SECOND;
 /** So much of the caller's own deadline is left for the answer. */
 const ANSWER_MS = SECOND;
 
-export type LoginServiceParts = LoginParts &
+export type LoginServiceParts = OauthParts &
   RenewalParts & {
     mailer: Mailer;
     onMailError: (error: unknown) => void;
     sessions: { listRevoked(now: number): Promise<string[]> };
   };
 
-/** StartOauthLogin is not served yet. */
-export function createLoginService(parts: LoginServiceParts): Partial<ServiceImpl<typeof LoginService>> {
+export function createLoginService(parts: LoginServiceParts): ServiceImpl<typeof LoginService> {
   return {
     startEmailLogin: async (request, context) => {
       const login = await startEmailLogin(parts, {
@@ -37,6 +36,22 @@ export function createLoginService(parts: LoginServiceParts): Partial<ServiceImp
         loginId: login.loginId,
         loginSecret: login.loginSecret.reveal(),
         userCode: login.userCode,
+        expiresAt: timestampFromMs(login.expiresAt),
+      };
+    },
+
+    startOauthLogin: async (request, context) => {
+      const login = await startOauthLogin(parts, {
+        provider: request.provider,
+        deviceName: parseDeviceName(request.deviceName),
+        dpopThumbprint: context.values.get(dpopProof)?.thumbprint,
+        caller: callerOf(context),
+      });
+      return {
+        loginId: login.loginId,
+        loginSecret: login.loginSecret.reveal(),
+        userCode: login.userCode,
+        authorizationUrl: login.pageUrl.reveal(),
         expiresAt: timestampFromMs(login.expiresAt),
       };
     },

@@ -38,6 +38,7 @@ export function wireIdentity(identity: Identity) {
     value: identity.value,
     linkedAt: timestampFromMs(identity.linkedAt),
     lastUsedAt: timestampFromMs(identity.lastUsedAt),
+    suspended: identity.suspendedAt !== undefined,
   };
 }
 

@@ -21,7 +21,15 @@ export function createAuditStore(db: Kysely<Database>): AuditStore {
         .execute();
     },
     page: async (anchor, size, before) => {
-      let query = db.selectFrom("audit_event").selectAll().where("anchor", "=", anchor);
+      let query = db
+        .selectFrom("audit_event")
+        .selectAll()
+        .where((e) =>
+          e.or([
+            e("anchor", "=", anchor),
+            e("anchor", "in", e.selectFrom("account").select("account.anchor").where("merged_into", "=", anchor)),
+          ]),
+        );
       if (before !== undefined) query = query.where("event_id", "<", before);
       const rows = await query.orderBy("event_id", "desc").limit(size).execute();
       return rows.map((row) => ({

@@ -5,30 +5,12 @@ import type { IdentityType, OmniAccount } from "@agentkeys/lib/account";
 import type { Identity, IdentityStore } from "../identity/index.ts";
 import type { Database, IdentityTable } from "./schema/index.ts";
 
-/** The IdentityLinkStore over SQL. `signIn` is one transaction of its caller's. */
+/** The IdentityLinkStore over SQL: the primary key keeps an identity out of a second account. */
 export function createIdentityStore(db: Kysely<Database>): IdentityStore {
+  const update = async (omniAccount: OmniAccount, change: Partial<IdentityTable>): Promise<void> => {
+    await db.updateTable("identity").set(change).where("omni_account", "=", omniAccount).execute();
+  };
   return {
-    signIn: async ({ omniAccount, type, value }, now) => {
-      const known = await db
-        .updateTable("identity")
-        .set({ last_used_at: now })
-        .where("omni_account", "=", omniAccount)
-        .returningAll()
-        .executeTakeFirst();
-      if (known !== undefined) return identityOf(known);
-      await db
-        .insertInto("account")
-        .values({ anchor: omniAccount, created_at: now })
-        .onConflict((conflict) => conflict.doNothing())
-        .execute();
-      const row = await db
-        .insertInto("identity")
-        .values({ omni_account: omniAccount, type, value, anchor: omniAccount, linked_at: now, last_used_at: now })
-        .onConflict((conflict) => conflict.column("omni_account").doUpdateSet({ last_used_at: now }))
-        .returningAll()
-        .executeTakeFirstOrThrow();
-      return identityOf(row);
-    },
     find: async (omniAccount) => {
       const row = await db
         .selectFrom("identity")
@@ -44,8 +26,33 @@ export function createIdentityStore(db: Kysely<Database>): IdentityStore {
         .where("anchor", "=", anchor)
         .orderBy((e) => e.case().when("omni_account", "=", anchor).then(0).else(1).end())
         .orderBy("linked_at")
+        .orderBy("omni_account")
         .execute();
       return rows.map(identityOf);
+    },
+    link: async ({ omniAccount, type, value }, anchor, { linkedAt, lastUsedAt }) => {
+      const row = await db
+        .insertInto("identity")
+        .values({
+          omni_account: omniAccount,
+          type,
+          value,
+          anchor,
+          linked_at: linkedAt,
+          last_used_at: lastUsedAt,
+          suspended_at: null,
+        })
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      return identityOf(row);
+    },
+    touch: (omniAccount, now) => update(omniAccount, { last_used_at: now }),
+    suspend: (omniAccount, now) => update(omniAccount, { suspended_at: now }),
+    unlink: async (omniAccount) => {
+      await db.deleteFrom("identity").where("omni_account", "=", omniAccount).execute();
+    },
+    move: async (from, to) => {
+      await db.updateTable("identity").set({ anchor: to }).where("anchor", "=", from).execute();
     },
   };
 }
@@ -58,5 +65,6 @@ function identityOf(row: Selectable<IdentityTable>): Identity {
     anchor: row.anchor as OmniAccount,
     linkedAt: row.linked_at,
     lastUsedAt: row.last_used_at,
+    ...(row.suspended_at !== null && { suspendedAt: row.suspended_at }),
   };
 }

@@ -1,13 +1,17 @@
 import type { AuditStore } from "../audit/index.ts";
-import type { IdentityStore } from "../identity/index.ts";
-import type { LoginStore } from "../login/store.ts";
+import type { AccountStore, IdentityStore } from "../identity/index.ts";
+import type { LoginStore, OauthRequestStore } from "../login/store.ts";
+import type { NoticeStore } from "../notices/store.ts";
 import type { SessionStore, SigningKeyStore } from "../token/index.ts";
 import type { ChallengeStore, WalletStore } from "../wallet/store.ts";
 
 /** Everything that the broker remembers, in the words of the domain folders that need it. */
 export interface Repositories {
+  accounts: AccountStore;
   identities: IdentityStore;
   logins: LoginStore;
+  oauthRequests: OauthRequestStore;
+  notices: NoticeStore;
   sessions: SessionStore;
   wallets: WalletStore;
   challenges: ChallengeStore;

@@ -20,10 +20,16 @@ function keep(failing: readonly string[] = []) {
   const purge = (name: string) => ({
     purge: (time: number) => chore(`${name} before ${now - time} ms ago`)().then(() => 0),
   });
-  const store = { logins: purge("logins"), challenges: purge("challenges"), sessions: purge("sessions") };
+  const store = {
+    logins: purge("logins"),
+    oauthRequests: purge("visits to providers"),
+    notices: purge("notices"),
+    challenges: purge("challenges"),
+    sessions: purge("sessions"),
+  };
   const keeper = createKeeper({
     store: store as unknown as KeeperOptions["store"],
-    rotate: [chore("session keys"), chore("OIDC keys")],
+    also: [chore("session keys"), chore("OIDC keys")],
     clock: () => now,
     log: createLog("t", { destination: { write: (line) => void logged?.push(line) } }),
     everyMs: 60_000,
@@ -35,6 +41,8 @@ const round = [
   "session keys",
   "OIDC keys",
   "logins before 3600000 ms ago",
+  "visits to providers before 3600000 ms ago",
+  "notices before 3600000 ms ago",
   "challenges before 3600000 ms ago",
   "sessions before 86400000 ms ago",
 ];
@@ -47,14 +55,14 @@ test("does a round every minute by itself, until it is stopped", async () => {
   expect(done).toEqual([...round, ...round]);
   await keeper.stop();
   await vi.advanceTimersByTimeAsync(600_000);
-  expect(done).toHaveLength(10);
+  expect(done).toHaveLength(14);
 });
 
 test("a chore that fails is logged and keeps none of the others from being done", async () => {
   const { keeper, done, logged } = keep(["session keys", "logins before 3600000 ms ago"]);
   await keeper.tidy();
   await keeper.stop();
-  expect(done).toEqual([round[1], round[3], round[4]]);
+  expect(done).toEqual([round[1], ...round.slice(3)]);
   expect(logged.map((line) => /session keys failed|logins .* failed/.exec(line)?.[0].split(" ")[0])).toEqual([
     "session",
     "logins",

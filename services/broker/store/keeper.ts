@@ -11,9 +11,9 @@ export interface Keeper {
 }
 
 export interface KeeperOptions {
-  store: Pick<Repositories, "logins" | "challenges" | "sessions">;
-  /** Steps of the rotation of keys. */
-  rotate: readonly (() => Promise<void>)[];
+  store: Pick<Repositories, "logins" | "oauthRequests" | "challenges" | "sessions" | "notices">;
+  /** What else is done each time: steps of the rotation of keys, mails that wait. */
+  also: readonly (() => Promise<void>)[];
   clock: Clock;
   log: Logger;
   everyMs: number;
@@ -24,10 +24,12 @@ export interface KeeperOptions {
  * whoever comes late is told "expired" and not "unknown"; sessions for a day, longer than the clock of anyone may be behind
  * who still accepts their tokens.
  */
-export function createKeeper({ store, rotate, clock, log, everyMs }: KeeperOptions): Keeper {
+export function createKeeper({ store, also, clock, log, everyMs }: KeeperOptions): Keeper {
   const chores = [
-    ...rotate,
+    ...also,
     () => store.logins.purge(clock() - HOUR),
+    () => store.oauthRequests.purge(clock() - HOUR),
+    () => store.notices.purge(clock() - HOUR),
     () => store.challenges.purge(clock() - HOUR),
     () => store.sessions.purge(clock() - DAY),
   ];

@@ -4,7 +4,6 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { parseEmail } from "../identity/index.ts";
 import { type Login, type LoginStatus, parseDeviceName } from "../login/index.ts";
 import { silent } from "../testing/broker.ts";
 import type { BrokerStore } from "./index.ts";
@@ -32,7 +31,8 @@ afterEach(async () => {
 
 const login: Login = {
   loginId: "login-1",
-  email: parseEmail("ada@example.com"),
+  method: "email",
+  identity: { type: "email", value: "ada@example.com" },
   secretHash: "5ec4e7",
   confirmHash: "c0ff1e",
   userCode: "BCDF-GHJK",

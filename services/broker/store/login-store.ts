@@ -1,7 +1,8 @@
 import type { Kysely, Selectable } from "kysely";
 
-import type { Email } from "../identity/index.ts";
-import type { DeviceName, Login, LoginStatus, LoginStore } from "../login/index.ts";
+import type { IdentityType } from "@agentkeys/lib/account";
+
+import type { DeviceName, Login, LoginMethod, LoginStatus, LoginStore } from "../login/index.ts";
 import type { Database, LoginTable } from "./schema/index.ts";
 
 export function createLoginStore(db: Kysely<Database>): LoginStore {
@@ -28,6 +29,17 @@ export function createLoginStore(db: Kysely<Database>): LoginStore {
         .executeTakeFirst();
       return row !== undefined;
     },
+    identify: async (loginId, { type, value }, browserHash, now) => {
+      const row = await db
+        .updateTable("login")
+        .set({ status: "identified", identity_type: type, identity_value: value, browser_hash: browserHash })
+        .where("login_id", "=", loginId)
+        .where("status", "=", "pending")
+        .where("expires_at", ">", now)
+        .returning("login_id")
+        .executeTakeFirst();
+      return row !== undefined;
+    },
     remove: async (loginId) => {
       await db.deleteFrom("login").where("login_id", "=", loginId).execute();
     },
@@ -41,7 +53,11 @@ export function createLoginStore(db: Kysely<Database>): LoginStore {
 function rowOf(login: Login): LoginTable {
   return {
     login_id: login.loginId,
-    email: login.email,
+    method: login.method,
+    provider: login.provider ?? null,
+    identity_type: login.identity?.type ?? null,
+    identity_value: login.identity?.value ?? null,
+    browser_hash: login.browserHash ?? null,
     secret_hash: login.secretHash,
     confirm_hash: login.confirmHash,
     user_code: login.userCode,
@@ -59,7 +75,13 @@ function rowOf(login: Login): LoginTable {
 function loginOf(row: Selectable<LoginTable>): Login {
   return {
     loginId: row.login_id,
-    email: row.email as Email,
+    method: row.method as LoginMethod,
+    ...(row.provider !== null && { provider: row.provider }),
+    ...(row.identity_type !== null &&
+      row.identity_value !== null && {
+        identity: { type: row.identity_type as IdentityType, value: row.identity_value },
+      }),
+    ...(row.browser_hash !== null && { browserHash: row.browser_hash }),
     secretHash: row.secret_hash,
     confirmHash: row.confirm_hash,
     userCode: row.user_code,

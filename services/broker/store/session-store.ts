@@ -41,6 +41,38 @@ export function createSessionStore(db: Kysely<Database>): SessionStore {
         RETURNING session_id`.execute(db);
       return rows.map((row) => row.session_id);
     },
+    revokeAll: async (anchor, now, identity) => {
+      const first = identity === undefined ? sql`1` : sql`identity = ${identity}`;
+      const { rows } = await sql<{ session_id: string }>`
+        WITH RECURSIVE family (session_id) AS (
+          SELECT session_id FROM session WHERE anchor = ${anchor} AND ${first}
+          UNION
+          SELECT child.session_id FROM session child JOIN family ON child.parent_id = family.session_id
+        )
+        UPDATE session SET revoked_at = ${now}
+        WHERE session_id IN (SELECT session_id FROM family) AND revoked_at IS NULL AND expires_at > ${now}
+        RETURNING session_id`.execute(db);
+      return rows.map((row) => row.session_id);
+    },
+    prove: async (sessionId, now) => {
+      await db.updateTable("session").set({ proven_at: now }).where("session_id", "=", sessionId).execute();
+    },
+    touch: async (sessionId, now) => {
+      await db
+        .updateTable("session")
+        .set({ last_used_at: now })
+        .where("session_id", "=", sessionId)
+        .where((e) => e.or([e("last_used_at", "is", null), e("last_used_at", "<", now - 60_000)]))
+        .execute();
+    },
+    noteAudience: async (sessionId, audience) => {
+      await sql`
+        UPDATE session SET last_audience = ${audience}
+        WHERE last_audience <> ${audience}
+          AND session_id IN (${sessionId}, (SELECT parent_id FROM session WHERE session_id = ${sessionId}))`.execute(
+        db,
+      );
+    },
     replace: async (sessionId, successor, now) => {
       const ended = await db
         .updateTable("session")
@@ -101,6 +133,10 @@ function rowOf(session: SessionRecord): SessionTable {
     created_at: session.createdAt,
     expires_at: session.expiresAt,
     revoked_at: session.revokedAt ?? null,
+    proven_at: session.provenAt,
+    restricted: session.restricted ? 1 : 0,
+    last_used_at: session.lastUsedAt ?? null,
+    last_audience: session.lastAudience,
   };
 }
 
@@ -117,6 +153,10 @@ function sessionOf(row: Selectable<SessionTable>): SessionRecord {
     deviceName: row.device_name,
     sourceAddress: row.source_address,
     signedInAt: row.signed_in_at,
+    provenAt: row.proven_at,
+    restricted: row.restricted === 1,
+    ...(row.last_used_at !== null && { lastUsedAt: row.last_used_at }),
+    lastAudience: row.last_audience,
     createdAt: row.created_at,
     expiresAt: row.expires_at,
     ...(row.revoked_at !== null && { revokedAt: row.revoked_at }),

@@ -11,9 +11,11 @@ import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
 import { auditEvent } from "../audit/index.ts";
 import { silent } from "../testing/broker.ts";
+import { admit, DORMANT_AFTER_MS } from "../identity/index.ts";
 import type { BrokerStore } from "./index.ts";
 import { openSqliteStore } from "./sqlite.ts";
 
+const rules = { clientId: "agentkeys", dormantAfterMs: DORMANT_AFTER_MS };
 let folder: string;
 let path: string;
 beforeEach(() => {
@@ -30,7 +32,7 @@ const caller = { sourceAddress: "192.0.2.1", requestId: "r", userAgent: "" };
 describe("a store file", () => {
   test("is made for its owner alone, and found again as it was", async () => {
     const first = await open();
-    await first.transaction((tx) => tx.identities.signIn(name, 1000));
+    await first.transaction((tx) => admit(tx, name, rules, 1000));
     await first.close();
     expect(statSync(path).mode & 0o777).toBe(0o600);
     // All of it stands in the one file, which may be copied now.
@@ -85,7 +87,7 @@ describe("a transaction", () => {
   test("that fails leaves nothing behind", async () => {
     const store = await open();
     const failing = store.transaction(async (tx) => {
-      await tx.identities.signIn(name, 1);
+      await admit(tx, name, rules, 1);
       await tx.audit.append(auditEvent(1, caller, { action: "login.collected", anchor: ada, subject: "x" }));
       throw new Error("halfway");
     });
@@ -97,7 +99,7 @@ describe("a transaction", () => {
 
   test("on a full disk is STORE_UNAVAILABLE and leaves nothing behind; reading goes on", async () => {
     const store = await openSqliteStore({ path, clientId: "agentkeys", log: silent, maxPages: 200 });
-    await store.transaction((tx) => tx.identities.signIn(name, 1));
+    await store.transaction((tx) => admit(tx, name, rules, 1));
     const flood = async (): Promise<void> => {
       await store.transaction(async (tx) => {
         await tx.wallets.claim(ada, parseEvmAddress("0x" + "1".repeat(40)), 2);
@@ -124,8 +126,8 @@ describe("wallet links", () => {
     const bob = computeOmniAccount({ clientId: "agentkeys", identityType: "email", identityValue: "bob@example.com" });
     const address = parseEvmAddress("0x" + "ab".repeat(20));
     await store.transaction(async (tx) => {
-      await tx.identities.signIn(name, 1);
-      await tx.identities.signIn({ ...name, omniAccount: bob, value: "bob@example.com" }, 1);
+      await admit(tx, name, rules, 1);
+      await admit(tx, { ...name, omniAccount: bob, value: "bob@example.com" }, rules, 1);
     });
     await store.wallets.claim(ada, address, 1);
     await store.wallets.claim(bob, address, 1);

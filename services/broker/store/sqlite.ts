@@ -7,6 +7,7 @@ import Libsql, { type Database as LibsqlDatabase } from "libsql";
 import type { Logger } from "@agentkeys/lib/log";
 import { SettingsError } from "@agentkeys/lib/settings";
 
+import { createAccountStore } from "./account-store.ts";
 import { createAuditStore } from "./audit-store.ts";
 import { createChallengeStore } from "./challenge-store.ts";
 import { LibsqlDialect } from "./dialect.ts";
@@ -15,6 +16,8 @@ import type { BrokerStore, Repositories } from "./index.ts";
 import { createLoginStore } from "./login-store.ts";
 import { migrate } from "./migrate.ts";
 import type { Database } from "./schema/index.ts";
+import { createNoticeStore } from "./notice-store.ts";
+import { createOauthRequestStore } from "./oauth-request-store.ts";
 import { createSessionStore } from "./session-store.ts";
 import { createSigningKeyStore } from "./signing-key-store.ts";
 import { createStoreGuard, type StoreGuard } from "./store-errors.ts";
@@ -63,8 +66,11 @@ export async function openSqliteStore({ path, clientId, log, maxPages }: SqliteO
 
 function repositories(db: Kysely<Database>): Repositories {
   return {
+    accounts: createAccountStore(db),
     identities: createIdentityStore(db),
     logins: createLoginStore(db),
+    oauthRequests: createOauthRequestStore(db),
+    notices: createNoticeStore(db),
     sessions: createSessionStore(db),
     wallets: createWalletStore(db),
     challenges: createChallengeStore(db),

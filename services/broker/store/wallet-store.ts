@@ -42,6 +42,13 @@ export function createWalletStore(db: Kysely<Database>): WalletStore {
         .executeTakeFirst();
       return row === undefined ? "no-claim" : "verified";
     },
+    move: async (from, to) => {
+      await db.deleteFrom("wallet_link").where("anchor", "=", from).where("verified_at", "is", null).execute();
+      // A claim of the other account to a wallet that this one has proven becomes the link itself.
+      const proven = db.selectFrom("wallet_link").select("address").where("anchor", "=", from);
+      await db.deleteFrom("wallet_link").where("anchor", "=", to).where("address", "in", proven).execute();
+      await db.updateTable("wallet_link").set({ anchor: to }).where("anchor", "=", from).execute();
+    },
     listOf: async (anchor) => {
       const rows = await db
         .selectFrom("wallet_link")

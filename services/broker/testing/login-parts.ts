@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Clock } from "@agentkeys/lib/clock";
 import { systemRandom } from "@agentkeys/lib/random";
 
+import { DORMANT_AFTER_MS } from "../identity/index.ts";
 import { createLimits, defaultAllowances } from "../limits/index.ts";
 import { type Bell, createBell, type LoginParts } from "../login/index.ts";
 import type { BrokerStore } from "../store/index.ts";
@@ -46,6 +47,7 @@ export async function openTestLogins({
       sessionIssuer: createSessionIssuer({ issuer, keys, clock, random: systemRandom }),
       bell,
       clientId: "agentkeys",
+      dormantAfterMs: DORMANT_AFTER_MS,
       publicUrl: issuer,
       clock,
       random: systemRandom,

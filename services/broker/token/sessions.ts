@@ -37,6 +37,8 @@ export interface SignIn {
   deviceName: string;
   sourceAddress: string;
   dpopThumbprint?: string;
+  /** The account is frozen: the session may look at it and put it right. */
+  restricted: boolean;
 }
 
 /** Which wallet proved itself, for which account. */
@@ -89,7 +91,10 @@ export function createSessionIssuer(options: SessionIssuerOptions): SessionIssue
   });
 
   return {
-    issueIdentitySession: async (sessions, { dpopThumbprint, anchor, identity, deviceName, sourceAddress }) => {
+    issueIdentitySession: async (
+      sessions,
+      { dpopThumbprint, anchor, identity, deviceName, sourceAddress, restricted },
+    ) => {
       const now = clock();
       const record: SessionRecord = {
         ...draft(lives.identity, dpopThumbprint, now),
@@ -100,6 +105,9 @@ export function createSessionIssuer(options: SessionIssuerOptions): SessionIssue
         deviceName,
         sourceAddress,
         signedInAt: now,
+        provenAt: now,
+        restricted,
+        lastAudience: "",
       };
       await sessions.insert(record);
       return issued(record);
@@ -116,6 +124,9 @@ export function createSessionIssuer(options: SessionIssuerOptions): SessionIssue
         sourceAddress,
         deviceName: parent?.deviceName ?? "",
         signedInAt: parent?.signedInAt ?? now,
+        provenAt: parent?.provenAt ?? now,
+        restricted: false,
+        lastAudience: "",
         ...(parent !== undefined && { parentId: parent.sessionId }),
       };
       await sessions.insert(record);
@@ -157,6 +168,7 @@ async function signToken(record: SessionRecord, { issuer, keys }: SessionIssuerO
     anchor: record.anchor,
     ...(record.identity !== undefined && { identity: record.identity }),
     ...(record.wallet !== undefined && { wallet: record.wallet }),
+    ...(record.restricted && { restricted: true }),
     ...(record.dpopThumbprint !== undefined && { cnf: { jkt: record.dpopThumbprint } }),
   })
     .setProtectedHeader({ alg: ALGORITHM, typ: SESSION_TYP, kid })

@@ -15,8 +15,16 @@ export interface SessionRecord {
   dpopThumbprint?: string;
   deviceName: string;
   sourceAddress: string;
-  /** When the person last proved who they are; renewing does not change it. */
+  /** When the person signed in; renewing does not change it. */
   signedInAt: number;
+  /** When the person last proved who they are, by signing in or stepping up. */
+  provenAt: number;
+  /** Made by a sign-in to a frozen account. */
+  restricted: boolean;
+  /** When a call was last made under it, to the minute; absent: never. */
+  lastUsedAt?: number;
+  /** Of the last OIDC JWT that was minted under it; empty: none. */
+  lastAudience: string;
   createdAt: number;
   expiresAt: number;
   revokedAt?: number;
@@ -34,6 +42,14 @@ export interface SessionStore {
    * nothing has changed.
    */
   replace(sessionId: string, successor: SessionRecord, now: number): Promise<boolean>;
+  /** Ends every live session of the account; only those that `identity` signed in, and what came from them, where it is given. */
+  revokeAll(anchor: OmniAccount, now: number, identity?: OmniAccount): Promise<string[]>;
+  /** Notes that the person proved anew who they are. */
+  prove(sessionId: string, now: number): Promise<void>;
+  /** Notes that it was used, at most once a minute. */
+  touch(sessionId: string, now: number): Promise<void>;
+  /** Notes for whom it minted, on the session that it came from as well. */
+  noteAudience(sessionId: string, audience: string): Promise<void>;
   /** The ids of revoked sessions whose tokens have not expired. */
   listRevoked(now: number): Promise<string[]>;
   /** Forgets those that expired before `time`; returns how many. */

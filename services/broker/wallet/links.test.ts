@@ -8,17 +8,19 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { computeOmniAccount, type OmniAccount } from "@agentkeys/lib/account";
 import { type EvmAddress, parseEvmAddress } from "@agentkeys/lib/ethereum";
 
+import { admit, DORMANT_AFTER_MS } from "../identity/index.ts";
 import type { BrokerStore } from "../store/index.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { silent } from "../testing/broker.ts";
 
+const rules = { clientId: "agentkeys", dormantAfterMs: DORMANT_AFTER_MS };
 let folder: string;
 let store: BrokerStore;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "agentkeys-links-"));
   store = await openSqliteStore({ path: join(folder, "broker.sqlite"), clientId: "agentkeys", log: silent });
   for (const { omniAccount, value } of people) {
-    await store.transaction((tx) => tx.identities.signIn({ omniAccount, type: "email", value }, 1));
+    await store.transaction((tx) => admit(tx, { omniAccount, type: "email", value }, rules, 1));
   }
 });
 afterAll(async () => {

@@ -5,11 +5,12 @@ import type { Session } from "@agentkeys/lib/session";
 
 import { auditEvent, type AuditStore, type Caller } from "../audit/index.ts";
 import type { Limits } from "../limits/index.ts";
-import type { OidcMinter } from "../token/index.ts";
+import type { OidcMinter, SessionStore } from "../token/index.ts";
 import type { WalletStore } from "./store.ts";
 
 export interface MintParts {
   wallets: WalletStore;
+  sessions: SessionStore;
   audit: AuditStore;
   limits: Limits;
   minter: OidcMinter;
@@ -21,7 +22,7 @@ export interface MintParts {
  * @throws Failure SESSION_KIND, WALLET_NOT_LINKED, AUDIENCE_NOT_ALLOWED, RATE_LIMITED
  */
 export async function mintForWallet(
-  { wallets, audit, limits, minter, clock }: MintParts,
+  { wallets, sessions, audit, limits, minter, clock }: MintParts,
   { audience, session, caller }: { audience: string; session: Session; caller: Caller },
 ): Promise<{ jwt: Secret; expiresAt: number }> {
   const { id: sessionId, anchor, subject, wallet } = session;
@@ -38,6 +39,7 @@ export async function mintForWallet(
     const minted = await minter.mint({ address: wallet, omniAccount: subject }, audience);
     // Written before the token leaves: what nobody recorded was not minted.
     await record("ok");
+    await sessions.noteAudience(sessionId, audience);
     return minted;
   } catch (error) {
     if (error instanceof Failure && error.reason !== ErrorReason.STORE_UNAVAILABLE) {

@@ -17,6 +17,8 @@ export interface WalletStore {
   verify(anchor: OmniAccount, address: EvmAddress, now: number): Promise<"verified" | "no-claim" | "taken">;
   /** The one account that has proven the address. */
   verifiedOwner(address: EvmAddress): Promise<OmniAccount | undefined>;
+  /** Takes the verified links of one account to another; what was only claimed is forgotten. */
+  move(from: OmniAccount, to: OmniAccount): Promise<void>;
   /** The verified ones first, then by age. */
   listOf(anchor: OmniAccount): Promise<WalletLink[]>;
 }

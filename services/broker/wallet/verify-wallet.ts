@@ -4,6 +4,7 @@ import { recoverEip191 } from "@agentkeys/lib/ethereum";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
 import { auditEvent, type AuditStore, type Caller } from "../audit/index.ts";
+import type { AccountStore } from "../identity/index.ts";
 import type { Limits } from "../limits/index.ts";
 import type { IssuedSession, SessionIssuer, SessionRecord, SessionStore } from "../token/index.ts";
 import type { Challenge, ChallengeStore, WalletStore } from "./store.ts";
@@ -12,6 +13,7 @@ interface Stores {
   challenges: ChallengeStore;
   wallets: WalletStore;
   sessions: SessionStore;
+  accounts: AccountStore;
   audit: AuditStore;
 }
 
@@ -93,6 +95,9 @@ async function redeem(parts: VerifyParts, seen: Challenge, answer: WalletAnswer)
     if (challenge === undefined) return refuse(tx.audit, now, seen, answer, spent());
     const owner = await ownerOf(tx, challenge, now);
     if (owner instanceof Failure) return refuse(tx.audit, now, challenge, answer, owner);
+    if ((await tx.accounts.find(owner.anchor))?.frozenAt !== undefined) {
+      return refuse(tx.audit, now, challenge, answer, frozen());
+    }
     const { address } = challenge;
     const session = await parts.sessionIssuer.issueWalletSession(tx.sessions, {
       ...owner,
@@ -156,6 +161,13 @@ function notFound(): Failure {
 
 function spent(): Failure {
   return new Failure(ErrorReason.CHALLENGE_SPENT, "the challenge was answered already; start a new one");
+}
+
+function frozen(): Failure {
+  return new Failure(
+    ErrorReason.ACCOUNT_FROZEN,
+    'the account is frozen, since somebody reported "this was not me": its owner has to sign in and look at it',
+  );
 }
 
 function notLinked(): Failure {

@@ -2,4 +2,6 @@
 export interface AccountTable {
   anchor: string;
   created_at: number;
+  frozen_at: number | null;
+  merged_into: string | null;
 }

@@ -6,4 +6,5 @@ export interface IdentityTable {
   anchor: string;
   linked_at: number;
   last_used_at: number;
+  suspended_at: number | null;
 }

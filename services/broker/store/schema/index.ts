@@ -3,6 +3,8 @@ import type { AuditEventTable } from "./audit-event.ts";
 import type { ChallengeTable } from "./challenge.ts";
 import type { IdentityTable } from "./identity.ts";
 import type { LoginTable } from "./login.ts";
+import type { NoticeTable } from "./notice.ts";
+import type { OauthRequestTable } from "./oauth-request.ts";
 import type { SessionTable } from "./session.ts";
 import type { SettingTable } from "./setting.ts";
 import type { SigningKeyTable } from "./signing-key.ts";
@@ -14,6 +16,8 @@ export interface Database {
   account: AccountTable;
   identity: IdentityTable;
   login: LoginTable;
+  notice: NoticeTable;
+  oauth_request: OauthRequestTable;
   session: SessionTable;
   wallet_link: WalletLinkTable;
   challenge: ChallengeTable;
@@ -27,6 +31,8 @@ export type {
   ChallengeTable,
   IdentityTable,
   LoginTable,
+  NoticeTable,
+  OauthRequestTable,
   SessionTable,
   SettingTable,
   SigningKeyTable,

@@ -1,7 +1,11 @@
 /** A sign-in under way. Its secrets are SHA-256 hashes in lower-case hex. */
 export interface LoginTable {
   login_id: string;
-  email: string;
+  method: string;
+  provider: string | null;
+  identity_type: string | null;
+  identity_value: string | null;
+  browser_hash: string | null;
   secret_hash: string;
   confirm_hash: string;
   user_code: string;

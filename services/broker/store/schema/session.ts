@@ -14,4 +14,9 @@ export interface SessionTable {
   created_at: number;
   expires_at: number;
   revoked_at: number | null;
+  proven_at: number;
+  /** 0 or 1. */
+  restricted: number;
+  last_used_at: number | null;
+  last_audience: string;
 }

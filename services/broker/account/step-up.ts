@@ -1,0 +1,56 @@
+import { ErrorReason, Failure } from "@agentkeys/lib/failure";
+import type { Session } from "@agentkeys/lib/session";
+
+import { auditEvent, type Caller } from "../audit/index.ts";
+import { admissionRefusal } from "../identity/index.ts";
+import { gone } from "../login/index.ts";
+import { tellOthers } from "../notices/index.ts";
+import { confirmedLogin, nameOf } from "./link-identity.ts";
+import { type AccountParts, freshSession, PROOF_FOR_UNLINK_MS, type ProvenRequest } from "./parts.ts";
+
+/**
+ * Makes the session as fresh as a new one, by a confirmed sign-in with an identity of its account, which is spent; gives until when.
+ * @throws Failure LOGIN_*, DPOP_INVALID, WRONG_ACCOUNT, IDENTITY_SUSPENDED, SECOND_IDENTITY_REQUIRED
+ */
+export async function stepUp(parts: AccountParts, request: ProvenRequest): Promise<number> {
+  const { session, caller } = request;
+  const { anchor, id: sessionId } = session;
+  const login = await confirmedLogin(parts, request);
+  const name = nameOf(login, parts.clientId);
+  return parts.transaction(async (tx) => {
+    const now = parts.clock();
+    const all = await tx.identities.listOf(anchor);
+    const identity = all.find(({ omniAccount }) => omniAccount === name.omniAccount);
+    if (identity === undefined) {
+      throw new Failure(
+        ErrorReason.WRONG_ACCOUNT,
+        "the sign-in is with an identity that is not linked to this account",
+      );
+    }
+    const refusal = admissionRefusal(identity, all, now, parts.dormantAfterMs);
+    if (refusal !== undefined) throw refusal;
+    if (!(await tx.logins.advance(login.loginId, "confirmed", "collected", now))) throw gone();
+    await tx.identities.touch(identity.omniAccount, now);
+    await tx.sessions.prove(sessionId, now);
+    const facts = { anchor, sessionId, subject: name.value };
+    await tx.audit.append(auditEvent(now, caller, { action: "identity.proven", ...facts }));
+    return now + PROOF_FOR_UNLINK_MS;
+  });
+}
+
+/** Lifts a freeze. What was suspended stays so. @throws Failure FRESH_SIGN_IN_REQUIRED */
+export async function unfreezeAccount(
+  parts: AccountParts,
+  { session, caller }: { session: Session; caller: Caller },
+): Promise<void> {
+  const { anchor, id: sessionId } = session;
+  await parts.transaction(async (tx) => {
+    const now = parts.clock();
+    if ((await tx.accounts.find(anchor))?.frozenAt === undefined) return;
+    const { identity: by = anchor } = await freshSession(tx, session, now, PROOF_FOR_UNLINK_MS);
+    await tx.accounts.unfreeze(anchor);
+    const subject = (await tx.identities.find(by))?.value ?? "";
+    await tx.audit.append(auditEvent(now, caller, { action: "account.unfrozen", anchor, sessionId, subject }));
+    await tellOthers(tx, parts, anchor, { kind: "unfrozen", subject, by, reported: by }, caller);
+  });
+}

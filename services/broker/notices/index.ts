@@ -1,0 +1,5 @@
+/** Mails that tell an account's other identities what happened, and the one press that stops it. */
+export { type ReportParts, reportNotice, reviewNotice } from "./report.ts";
+export { hashOfToken, sendNotices, type SendParts } from "./send-notices.ts";
+export type { Notice, NoticeKind, NoticeStore } from "./store.ts";
+export { type News, NOTICE_LIFE_MS, tellOthers } from "./tell-others.ts";

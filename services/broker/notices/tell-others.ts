@@ -1,0 +1,54 @@
+import type { OmniAccount } from "@agentkeys/lib/account";
+import { type Clock, DAY } from "@agentkeys/lib/clock";
+import { type RandomBytes, randomId } from "@agentkeys/lib/random";
+
+import type { Caller } from "../audit/index.ts";
+import type { Email, Identity, IdentityStore } from "../identity/index.ts";
+import type { NoticeKind, NoticeStore } from "./store.ts";
+
+/** How long "this was not me" can be pressed. */
+export const NOTICE_LIFE_MS = 7 * DAY;
+
+export interface News {
+  kind: NoticeKind;
+  /** What it was about: a machine's name, an identity's value. */
+  subject: string;
+  /** The identity that did it, whose owner needs no mail about it. */
+  by: OmniAccount;
+  /** The identity that is to blame if somebody says "this was not me". */
+  reported: OmniAccount;
+  /** Taken off the account by it: told too, since it may be the owner's. */
+  removed?: Identity;
+}
+
+/**
+ * Writes a mail to every other identity of the account that can be told, in the transaction of what it tells of. The mails are
+ * sent afterwards.
+ */
+export async function tellOthers(
+  { identities, notices }: { identities: IdentityStore; notices: NoticeStore },
+  { clock, random }: { clock: Clock; random: RandomBytes },
+  anchor: OmniAccount,
+  news: News,
+  caller: Caller,
+): Promise<void> {
+  const now = clock();
+  const linked = await identities.listOf(anchor);
+  const all = news.removed === undefined ? linked : [...linked, news.removed];
+  for (const { type, omniAccount, value, suspendedAt } of all) {
+    if (type !== "email" || omniAccount === news.by || suspendedAt !== undefined) continue;
+    await notices.insert({
+      noticeId: randomId(random),
+      anchor,
+      recipient: omniAccount,
+      recipientEmail: value as Email,
+      kind: news.kind,
+      subject: news.subject,
+      sourceAddress: caller.sourceAddress,
+      reported: news.reported,
+      ...(news.removed?.omniAccount === omniAccount && { removed: news.removed }),
+      occurredAt: now,
+      expiresAt: now + NOTICE_LIFE_MS,
+    });
+  }
+}
