@@ -14,6 +14,10 @@ export interface OidcProviderSettings {
   clientSecret: Secret;
 }
 
+/** For a provider on loopback, the only one that the settings let be spoken to without TLS. The library looks for this very function. */
+// eslint-disable-next-line @typescript-eslint/no-deprecated -- marked so by its authors to make people think
+const overPlainHttp = oidc.allowInsecureRequests;
+
 /** How long a provider's discovery document is believed. */
 const METADATA_LIFE_MS = HOUR;
 /** How long a provider that could be asked counts as there. */
@@ -78,7 +82,8 @@ export function createOidcProvider(settings: OidcProviderSettings, clock: Clock)
           idTokenExpected: true,
         });
         const keys = oidc.getJwksCache(config);
-        if (known !== undefined && keys !== undefined) known.keys = { ...keys, uat: Math.floor(clock() / SECOND) };
+        if (known !== undefined && keys !== undefined)
+          known.keys = { ...keys, uat: Math.max(keys.uat, known.keys?.uat ?? 0) };
         const claims = tokens.claims();
         if (claims === undefined || claims.iss !== config.serverMetadata().issuer) throw new AnswerRefused();
         return { type: "oauth2", value: `${claims.iss}|${claims.sub}` };
@@ -90,12 +95,6 @@ export function createOidcProvider(settings: OidcProviderSettings, clock: Clock)
       await metadata(PROBE_LIFE_MS);
     },
   };
-}
-
-/** The settings let only a provider on loopback be spoken to without TLS. */
-function overPlainHttp(config: oidc.Configuration): void {
-  // eslint-disable-next-line @typescript-eslint/no-deprecated -- the library marks it so to make people think; see above
-  oidc.allowInsecureRequests(config);
 }
 
 /** The library's errors as ours: said no, not to be believed, or not to be reached. */
