@@ -1,3 +1,4 @@
+/* eslint-disable @typescript-eslint/no-deprecated -- `allowInsecureRequests` is marked so by its authors to make people think */
 import * as oidc from "openid-client";
 
 import { type Clock, HOUR, SECOND } from "@agentkeys/lib/clock";
@@ -15,7 +16,6 @@ export interface OidcProviderSettings {
 }
 
 /** For a provider on loopback, the only one that the settings let be spoken to without TLS. The library looks for this very function. */
-// eslint-disable-next-line @typescript-eslint/no-deprecated -- marked so by its authors to make people think
 const overPlainHttp = oidc.allowInsecureRequests;
 
 /** How long a provider's discovery document is believed. */
