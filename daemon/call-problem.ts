@@ -50,6 +50,27 @@ const sessionProblems: Partial<Record<ErrorReason, { message: string; remedy: st
     remedy: "Check that this machine's clock is right; if it is, run `agentkeys init`.",
     kind: "standing",
   },
+  [ErrorReason.ACCOUNT_FROZEN]: {
+    message: 'The account is frozen, since somebody pressed "this was not me".',
+    remedy: "Run `agentkeys init`, look at `agentkeys events` and `agentkeys identities`, then `agentkeys unfreeze`.",
+  },
+  [ErrorReason.IDENTITY_SUSPENDED]: {
+    message: "This identity was reported by the owner of another identity of the account.",
+    remedy: "Sign in with that one: `agentkeys init --email` or `--oauth`.",
+  },
+  [ErrorReason.IDENTITY_UNLINKED]: {
+    message: "This identity was taken off the account that it had started.",
+    remedy: "Sign in with another identity of the account, then run `agentkeys link`.",
+  },
+  [ErrorReason.SECOND_IDENTITY_REQUIRED]: {
+    message: "This mailbox was not used for long, and may be another person's by now.",
+    remedy: "Sign in with another identity of the account, then run `agentkeys link --email` with this one.",
+  },
+  [ErrorReason.LAST_IDENTITY]: {
+    message: "This is the last identity that signs in to the account.",
+    remedy: "Run `agentkeys link` with another one first.",
+    kind: "standing",
+  },
   [ErrorReason.WALLET_NOT_LINKED]: {
     message: "This machine's wallet is no longer linked to the account.",
     remedy: "Run `agentkeys init` to link it again.",
@@ -61,6 +82,7 @@ const passing = new Set([
   ErrorReason.DPOP_REPLAYED,
   ErrorReason.LOGIN_PENDING,
   ErrorReason.MAIL_NOT_SENT,
+  ErrorReason.PROVIDER_UNAVAILABLE,
   ErrorReason.CHALLENGE_EXPIRED,
   ErrorReason.SIGNER_DISABLED,
   ErrorReason.BROKER_UNAVAILABLE,

@@ -52,9 +52,10 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
     .command("init")
     .description("sign in on this machine, and link the account's wallet")
     .option("--email <address>", "the address that the sign-in mail goes to; asked for when it is not given")
+    .option("--oauth <provider>", "sign in at an identity provider of the broker's instead, for example google")
     .option("--device-name <name>", "what this machine is called on the confirmation page (default: its host name)")
     .option(...JSON_OPTION)
-    .action(async (options: { email?: string; deviceName?: string }) => {
+    .action(async (options: { email?: string; oauth?: string; deviceName?: string }) => {
       const { init } = await import("./commands/init.ts");
       await init(context(), options);
     });
@@ -104,6 +105,94 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
     .action(async () => {
       const { daemon } = await import("./commands/daemon.ts");
       await daemon(context());
+    });
+
+  const STEP_UP = [
+    "--step-up-oauth <provider>",
+    "prove yourself at this provider, where a fresh sign-in is needed",
+  ] as const;
+
+  program
+    .command("identities")
+    .description("list the identities that sign in to the account")
+    .option(...JSON_OPTION)
+    .action(async () => {
+      const { identities } = await import("./commands/identities.ts");
+      await identities(context());
+    });
+
+  program
+    .command("link")
+    .description("let another identity sign in to the account; one with an account of its own is merged, if you agree")
+    .option("--email <address>", "a mailbox")
+    .option("--oauth <provider>", "an account at an identity provider of the broker's, for example google")
+    .option("--merge", "agree to merge without being asked")
+    .option(...STEP_UP)
+    .option(...JSON_OPTION)
+    .action(async (options: { email?: string; oauth?: string; merge?: boolean; stepUpOauth?: string }) => {
+      const { link } = await import("./commands/link.ts");
+      await link(context(), options);
+    });
+
+  program
+    .command("unlink")
+    .description("take an identity off the account")
+    .argument("<identity>", "its value, or the beginning of its id")
+    .option("--yes", "without being asked")
+    .option(...STEP_UP)
+    .option(...JSON_OPTION)
+    .action(async (identity: string, options: { yes?: boolean; stepUpOauth?: string }) => {
+      const { unlink } = await import("./commands/unlink.ts");
+      await unlink(context(), identity, options);
+    });
+
+  program
+    .command("unfreeze")
+    .description("let a frozen account work again, once you have looked at it")
+    .option(...STEP_UP)
+    .option(...JSON_OPTION)
+    .action(async (options: { stepUpOauth?: string }) => {
+      const { unfreeze } = await import("./commands/unlink.ts");
+      await unfreeze(context(), options);
+    });
+
+  program
+    .command("sessions")
+    .description("list the machines that are signed in, and what acts in the account's name")
+    .option(...JSON_OPTION)
+    .action(async () => {
+      const { sessions } = await import("./commands/sessions.ts");
+      await sessions(context());
+    });
+
+  program
+    .command("revoke")
+    .description("end a session of the account")
+    .argument("[session]", "the beginning of its id")
+    .option("--all-others", "all but this machine's")
+    .option(...JSON_OPTION)
+    .action(async (session: string | undefined, options: { allOthers?: boolean }) => {
+      const { revoke } = await import("./commands/sessions.ts");
+      await revoke(context(), session, options);
+    });
+
+  program
+    .command("events")
+    .description("show what happened in the account's name, the newest first")
+    .option("--limit <number>", "how many at the most (default: 50)")
+    .option(...JSON_OPTION)
+    .action(async (options: { limit?: string }) => {
+      const { events } = await import("./commands/events.ts");
+      await events(context(), options);
+    });
+
+  program
+    .command("completions")
+    .description("print a script that completes commands in your shell: source <(agentkeys completions bash)")
+    .argument("<shell>", "bash, zsh or fish")
+    .action(async (shell: string) => {
+      const { completions } = await import("./commands/completions.ts");
+      completions(io, program, shell);
     });
 
   program

@@ -1,7 +1,7 @@
 import { decodeJwt, type JWK } from "jose";
 
 import { IdentityType } from "@agentkeys/gen/agentkeys/broker/v1/identity_pb";
-import type { AwaitLoginResponse, StartEmailLoginResponse } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
+import type { AwaitLoginResponse } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
 import { type OmniAccount, parseOmniAccount } from "@agentkeys/lib/account";
 import { type Clock, MINUTE } from "@agentkeys/lib/clock";
 import type { RandomBytes } from "@agentkeys/lib/random";
@@ -15,10 +15,15 @@ import { Problem, problemOf } from "./problem.ts";
 import { type Broker, callBroker, invalidAnswer, timeOf } from "./services.ts";
 import type { Enrolment } from "./state/index.ts";
 
-/** What the person has to be told while the broker waits for them. */
+/** How a person proves who they are. */
+export type SignInMethod = { email: string } | { provider: string };
+
+/** What the person has to be told while the broker waits for them. `expiresAt`: epoch milliseconds. */
 export interface SignInEvents {
-  /** The mail is on its way; the page behind its link shows the same code. `expiresAt`: epoch milliseconds. */
-  mailed(code: string, expiresAt: number): void;
+  /** The mail is on its way; the page behind its link shows the same code. */
+  mailed(email: string, code: string, expiresAt: number): void;
+  /** A page has to be opened, which shows the same code and leads on to the identity provider. */
+  openPage(url: string, provider: string, code: string, expiresAt: number): void;
   /** The broker cannot be asked right now; or it can again. */
   hiccup(problem: Problem | undefined): void;
 }
@@ -27,35 +32,59 @@ const BACKOFF = { firstMs: 1000, maxMs: 15_000 };
 /** A broker that stays away longer than its sign-ins live has none to give. */
 const PATIENCE_MS = 15 * MINUTE;
 
+/** What waiting needs. */
+export interface Waiting {
+  clock: Clock;
+  random: RandomBytes;
+  sleep: Sleep;
+}
+
 /**
- * Signs a person in by e-mail: makes a device key, has the broker send the mail, and waits until the button behind the link in it is
- * pressed. The session that comes of it is bound to the device key. @throws Problem LOGIN_*, INVALID_EMAIL, RATE_LIMITED …
+ * Signs a person in: makes a device key, has the broker ask the person by mail or at an identity provider, and waits until they have
+ * pressed its button. The session that comes of it is bound to the device key. @throws Problem LOGIN_*, INVALID_EMAIL, RATE_LIMITED …
  */
-export async function signInByEmail(
-  o: { brokerUrl: string; email: string; deviceName: string; clock: Clock; random: RandomBytes; sleep: Sleep },
+export async function signIn(
+  o: Waiting & { brokerUrl: string; method: SignInMethod; deviceName: string },
   on: SignInEvents,
 ): Promise<Enrolment> {
   const deviceKey = await generateDpopKey();
   const broker = callBroker(o.brokerUrl, { key: await createDpopKey(deviceKey, o) });
-  const login = await broker.login.startEmailLogin({ email: o.email, deviceName: o.deviceName });
-  on.mailed(codeOf(login), timeOf(login.expiresAt));
-  const signedIn = await collect(broker, login, o, on);
+  const login = await startSignIn(broker, o.method, o.deviceName, on);
+  const signedIn = await untilDecided(() => broker.login.awaitLogin(login), o, on);
   return enrolmentOf(signedIn, { brokerUrl: o.brokerUrl, deviceKey, obtainedAt: o.clock() });
 }
 
-/** Asks again and again: each call waits at the broker for a while. A broker that is away for a moment does not end the sign-in. */
-async function collect(
-  broker: Broker,
-  login: StartEmailLoginResponse,
-  o: { clock: Clock; random: RandomBytes; sleep: Sleep },
+/** What a program keeps of a sign-in that it started. */
+export interface StartedSignIn {
+  loginId: string;
+  loginSecret: string;
+}
+
+/** Has the broker ask a person who they are, and says what the person has to do. */
+export async function startSignIn(
+  { login }: Broker,
+  method: SignInMethod,
+  deviceName: string,
   on: SignInEvents,
-): Promise<AwaitLoginResponse> {
-  const { loginId, loginSecret } = login;
+): Promise<StartedSignIn> {
+  if ("email" in method) {
+    const started = await login.startEmailLogin({ email: method.email, deviceName });
+    on.mailed(printable(method.email.trim()), codeOf(started), timeOf(started.expiresAt));
+    return started;
+  }
+  const started = await login.startOauthLogin({ provider: method.provider, deviceName });
+  const url = pageOf(started.authorizationUrl);
+  on.openPage(url, printable(method.provider), codeOf(started), timeOf(started.expiresAt));
+  return started;
+}
+
+/** Asks again and again until the person has decided. A broker that is away for a moment does not end the sign-in. */
+export async function untilDecided<T>(ask: () => Promise<T>, o: Waiting, on: Pick<SignInEvents, "hiccup">): Promise<T> {
   let failures = 0;
   let lastHeard = o.clock();
   for (;;) {
     try {
-      return await broker.login.awaitLogin({ loginId, loginSecret });
+      return await ask();
     } catch (error) {
       const problem = problemOf(error);
       if (problem.kind !== "passing") throw explainEnd(problem);
@@ -76,7 +105,7 @@ function explainEnd(problem: Problem): Problem {
     case "LOGIN_EXPIRED":
       return new Problem(problem.reason, "standing", "The sign-in was not confirmed in time.", again);
     case "LOGIN_REFUSED":
-      return new Problem(problem.reason, "standing", "The sign-in was refused on the page behind the link.", again);
+      return new Problem(problem.reason, "standing", "The sign-in was refused by the person who was asked.", again);
     case "LOGIN_NOT_FOUND":
       return new Problem(
         problem.reason,
@@ -89,7 +118,15 @@ function explainEnd(problem: Problem): Problem {
   }
 }
 
-function codeOf({ userCode }: StartEmailLoginResponse): string {
+/** What a person is asked to open must be a page, whatever the broker says. */
+function pageOf(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== "https:" && url?.protocol !== "http:")
+    throw invalidAnswer("broker", "the page to open is none");
+  return url.href;
+}
+
+function codeOf({ userCode }: { userCode: string }): string {
   if (!/^[0-9A-Z]{4}-[0-9A-Z]{4}$/.test(userCode)) throw invalidAnswer("broker", "the code to compare is none");
   return userCode;
 }

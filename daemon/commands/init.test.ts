@@ -124,7 +124,7 @@ describe("agentkeys init", () => {
   });
 
   test.each([
-    [ErrorReason.LOGIN_REFUSED, "The sign-in was refused on the page behind the link."],
+    [ErrorReason.LOGIN_REFUSED, "The sign-in was refused by the person who was asked."],
     [ErrorReason.LOGIN_EXPIRED, "The sign-in was not confirmed in time."],
     [ErrorReason.LOGIN_NOT_FOUND, "The broker no longer knows this sign-in"],
   ])("that is not confirmed (%i) keeps nothing", async (reason, message) => {

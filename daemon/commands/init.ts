@@ -1,17 +1,20 @@
 import { accessFor } from "../access.ts";
 import { type Context, stateOf } from "../context.ts";
 import { printable } from "../printable.ts";
+import { isRestricted } from "../restricted.ts";
 import type { AwsCredentials } from "../credentials/aws-credentials.ts";
 import { enrol } from "../enrolment.ts";
 import { assumeRoleFor } from "../machine.ts";
 import { warn } from "../output.ts";
 import { Problem, problemOf } from "../problem.ts";
 import { type InitScreen, openInitScreen } from "../screens/index.ts";
-import { signInByEmail } from "../sign-in.ts";
+import { signIn, type SignInMethod } from "../sign-in.ts";
 import type { Enrolment, State } from "../state/index.ts";
 
 export interface InitOptions {
   email?: string;
+  /** The name of an identity provider at the broker. */
+  oauth?: string;
   deviceName?: string;
 }
 
@@ -23,7 +26,7 @@ export async function init(context: Context, options: InitOptions): Promise<void
   const screen = await openInitScreen(context);
   try {
     const enrolment =
-      (await resumable(before, options, context, screen)) ?? (await signIn(context, state, options, screen));
+      (await resumable(before, options, context, screen)) ?? (await signInHere(context, state, options, screen));
     await goOn(context, state, enrolment, screen);
   } catch (error) {
     screen.brokenOff();
@@ -34,11 +37,12 @@ export async function init(context: Context, options: InitOptions): Promise<void
 /** A sign-in that works, but broke off before the wallet was linked: it is taken up again instead of sending another mail. */
 async function resumable(
   kept: Enrolment | undefined,
-  { email }: InitOptions,
+  { email, oauth }: InitOptions,
   { io }: Context,
   screen: InitScreen,
 ): Promise<Enrolment | undefined> {
   if (kept === undefined || kept.walletAddress !== undefined || io.clock() >= kept.session.expiresAt) return undefined;
+  if (oauth !== undefined) return undefined;
   if (email !== undefined && email.trim().toLowerCase() !== kept.identity.value) return undefined;
   const { asPerson } = await accessFor(kept, { ...io, keysUrl: kept.brokerUrl });
   try {
@@ -51,17 +55,16 @@ async function resumable(
   return kept;
 }
 
-async function signIn(context: Context, state: State, options: InitOptions, screen: InitScreen): Promise<Enrolment> {
+async function signInHere(
+  context: Context,
+  state: State,
+  options: InitOptions,
+  screen: InitScreen,
+): Promise<Enrolment> {
   const { io, settings } = context;
-  const email = options.email ?? (await screen.askEmail());
+  const method = await methodOf(options, screen);
   const deviceName = printable(options.deviceName ?? io.hostname).slice(0, 64);
-  const signedIn = await signInByEmail(
-    { ...io, brokerUrl: settings.brokerUrl, email, deviceName },
-    {
-      mailed: (code, expiresAt) => screen.mailed(printable(email.trim()), code, expiresAt),
-      hiccup: (problem) => screen.hiccup(problem),
-    },
-  );
+  const signedIn = await signIn({ ...io, brokerUrl: settings.brokerUrl, method, deviceName }, screen);
 
   let replaced: Enrolment | undefined;
   const kept = await state.update(async (current) => {
@@ -79,6 +82,10 @@ async function signIn(context: Context, state: State, options: InitOptions, scre
 
 async function goOn(context: Context, state: State, enrolment: Enrolment, screen: InitScreen): Promise<void> {
   const { io, settings } = context;
+  if (await isFrozen(context, enrolment)) {
+    screen.frozen(enrolment);
+    return;
+  }
   const { roleArn, sessionSeconds } = settings.aws;
   const aws = roleArn === undefined ? undefined : { roleArn, sessionSeconds };
   const access = await accessFor(enrolment, { ...io, keysUrl: settings.keysUrl });
@@ -96,6 +103,22 @@ async function goOn(context: Context, state: State, enrolment: Enrolment, screen
     aws && assumeRoleFor(context, aws),
   );
   screen.finished(finished, aws && credentials && { credentials, roleArn: aws.roleArn });
+}
+
+async function methodOf({ email, oauth }: InitOptions, screen: InitScreen): Promise<SignInMethod> {
+  if (email !== undefined && oauth !== undefined) {
+    throw new Problem("USAGE", "usage", "Give --email or --oauth, not both.", {
+      remedy: "`agentkeys link` adds the second one once you are signed in.",
+    });
+  }
+  return oauth === undefined ? { email: email ?? (await screen.askEmail()) } : { provider: oauth };
+}
+
+/** What its first call would be refused for is asked beforehand, only where the token says so: the usual way costs no call more. */
+async function isFrozen(context: Context, enrolment: Enrolment): Promise<boolean> {
+  if (!isRestricted(enrolment.session.token)) return false;
+  const { asPerson } = await accessFor(enrolment, { ...context.io, keysUrl: context.settings.keysUrl });
+  return (await asPerson.account.whoAmI({})).frozenAt !== undefined;
 }
 
 /** A session that nobody needs any more is not left behind; that it ends by itself has to do where the broker does not listen. */

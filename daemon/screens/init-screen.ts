@@ -10,6 +10,8 @@ export interface InitScreen {
   askEmail(): Promise<string>;
   /** A mail was sent: what the person has to do now. `expiresAt`: epoch milliseconds. */
   mailed(email: string, code: string, expiresAt: number): void;
+  /** A page has to be opened, which leads on to an identity provider. `expiresAt`: epoch milliseconds. */
+  openPage(url: string, provider: string, code: string, expiresAt: number): void;
   /** The broker cannot be asked right now; `undefined`: it can again. */
   hiccup(problem: Problem | undefined): void;
   signedIn(enrolment: Enrolment): void;
@@ -17,6 +19,8 @@ export interface InitScreen {
   resumed(enrolment: Enrolment): void;
   derived(address: EvmAddress): void;
   linked(address: EvmAddress): void;
+  /** The account is frozen: it has to be looked at before anything else. */
+  frozen(enrolment: Enrolment): void;
   /** It is all done; `credentials` where a role is set, as the proof that everything works. */
   finished(enrolment: Enrolment, aws?: { credentials: AwsCredentials; roleArn: string }): void;
   /** It broke off; the problem itself is told by the caller. */

@@ -16,6 +16,13 @@ export function nextSteps(hasRole: boolean): string[] {
   return ["Next: `agentkeys exec -- COMMAND` runs an agent with credentials, `agentkeys daemon` serves them to many."];
 }
 
+/** What the owner of a frozen account does next. */
+export const frozenWords = [
+  'The account is frozen, since somebody pressed "this was not me". Until you unfreeze it, nothing gets credentials.',
+  "Look at it with `agentkeys events` and `agentkeys identities`, take off what is not yours with `agentkeys unlink`,",
+  "then run `agentkeys unfreeze`, and `agentkeys init` once more.",
+];
+
 /** Nobody can be asked. */
 export function noEmail(): Problem {
   return new Problem("USAGE", "usage", "An e-mail address is needed, and there is nobody to ask for it.", {

@@ -11,6 +11,8 @@ export function jsonInitScreen({ stdout }: Pick<Io, "stdout">): InitScreen {
   return {
     askEmail: () => Promise.reject(noEmail()),
     mailed: (email, code, expiresAt) => emit("mailed", { email, user_code: code, expires_at: isoTime(expiresAt) }),
+    openPage: (url, provider, code, expiresAt) =>
+      emit("open_page", { url, provider, user_code: code, expires_at: isoTime(expiresAt) }),
     hiccup: (problem) => {
       if (problem !== undefined && !away) emit("waiting", { reason: problem.reason, message: problem.text });
       away = problem !== undefined;
@@ -19,6 +21,7 @@ export function jsonInitScreen({ stdout }: Pick<Io, "stdout">): InitScreen {
     resumed: (enrolment) => emit("signed_in", { ...account(enrolment), resumed: true }),
     derived: (address) => emit("wallet_derived", { wallet_address: address }),
     linked: (address) => emit("wallet_linked", { wallet_address: address }),
+    frozen: (enrolment) => emit("done", { ...account(enrolment), frozen: true }),
     finished: (enrolment, aws) =>
       emit("done", {
         ...account(enrolment),

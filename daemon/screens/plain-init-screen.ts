@@ -1,7 +1,7 @@
 import type { Io } from "../io.ts";
 import { duration } from "../output.ts";
 import type { InitScreen } from "./init-screen.ts";
-import { mailboxHint, nextSteps, noEmail } from "./init-words.ts";
+import { frozenWords, mailboxHint, nextSteps, noEmail } from "./init-words.ts";
 
 /** Plain lines: for a log, a pipe, a terminal that is none. */
 export function plainInitScreen({ stdout, clock }: Pick<Io, "stdout" | "clock">, brokerUrl: string): InitScreen {
@@ -15,6 +15,12 @@ export function plainInitScreen({ stdout, clock }: Pick<Io, "stdout" | "clock">,
       line(`Open the link in it. If the page shows this very code, press its button: ${code}`);
       line(`Waiting, for ${duration(expiresAt - clock())} at the most.`);
     },
+    openPage: (url, provider, code, expiresAt) => {
+      line(`Open this page, on this machine or another one, and sign in with ${provider}:`);
+      line(`  ${url}`);
+      line(`If it shows this very code, press its button, before and after: ${code}`);
+      line(`Waiting, for ${duration(expiresAt - clock())} at the most.`);
+    },
     hiccup: (problem) => {
       if (problem !== undefined && !away) line(`${problem.message} Still trying.`);
       if (problem === undefined && away) line("The broker answers again.");
@@ -24,6 +30,7 @@ export function plainInitScreen({ stdout, clock }: Pick<Io, "stdout" | "clock">,
     resumed: ({ identity }) => line(`Already signed in as ${identity.value}; going on with the wallet.`),
     derived: (address) => line(`The key service holds this account's wallet: ${address}.`),
     linked: () => line("The wallet has signed the broker's challenge and is linked."),
+    frozen: () => frozenWords.forEach(line),
     finished: (_, aws) => {
       if (aws !== undefined) {
         line(`AWS gave credentials for ${aws.roleArn}, good for ${duration(aws.credentials.expiresAt - clock())}.`);

@@ -6,7 +6,7 @@ import type { Io } from "../io.ts";
 import { duration } from "../output.ts";
 import { Problem } from "../problem.ts";
 import type { InitScreen } from "./init-screen.ts";
-import { mailboxHint, nextSteps } from "./init-words.ts";
+import { frozenWords, mailboxHint, nextSteps } from "./init-words.ts";
 
 /** For a person at a terminal. */
 export function terminalInitScreen(
@@ -47,6 +47,11 @@ export function terminalInitScreen(
       log.message([what, ...framed(code)], streams);
       waitFor(`Waiting for you, for ${duration(expiresAt - clock())} at the most`);
     },
+    openPage: (url, provider, code, expiresAt) => {
+      log.step(`Open this page, on this machine or another one, and sign in with ${provider}:\n${url}`, streams);
+      log.message(["If it shows this very code, press its button, before and after:", ...framed(code)], streams);
+      waitFor(`Waiting for you, for ${duration(expiresAt - clock())} at the most`);
+    },
     hiccup: (problem) => waitFor(problem === undefined ? "Waiting for you" : `${problem.message} Still trying`),
     signedIn: ({ identity }) => {
       waited(`Signed in as ${identity.value}`);
@@ -63,6 +68,10 @@ export function terminalInitScreen(
     linked: () => {
       waited("The wallet has signed and is linked");
       waitFor("Finishing");
+    },
+    frozen: () => {
+      waited("Signed in to a frozen account");
+      outro(frozenWords.join("\n"), streams);
     },
     finished: (_, aws) => {
       const expiresAt = aws?.credentials.expiresAt;

@@ -63,6 +63,33 @@ export async function startFakeServices({ clock = Date.now }: { clock?: () => nu
       identity: { omniAccount: ACCOUNT, type: IdentityType.EMAIL, value: "ada@example.com" },
       expiresAt: later(12 * HOUR),
     }),
+    startOauthLogin: () => ({
+      loginId: "l".repeat(22),
+      loginSecret: "s".repeat(43),
+      userCode: "BCDF-GHJK",
+      authorizationUrl: `${server?.url ?? ""}/login#${"t".repeat(43)}`,
+      expiresAt: later(HOUR / 4),
+    }),
+    listIdentities: () => ({
+      identities: [
+        {
+          omniAccount: ACCOUNT,
+          type: IdentityType.EMAIL,
+          value: "ada@example.com",
+          linkedAt: later(0),
+          lastUsedAt: later(0),
+        },
+      ],
+    }),
+    linkIdentity: () => ({
+      identity: { omniAccount: "1e".repeat(32), type: IdentityType.EMAIL, value: "work@example.com" },
+    }),
+    mergeAccount: () => ({ identities: [] }),
+    stepUp: () => ({ freshUntil: later(HOUR / 12) }),
+    unlinkIdentity: () => ({}),
+    unfreezeAccount: () => ({}),
+    listSessions: () => ({ sessions: [] }),
+    listEvents: () => ({ events: [] }),
     renewSession: () => ({
       sessionJwt: token("identity"),
       expiresAt: later(12 * HOUR),
@@ -113,9 +140,9 @@ export async function startFakeServices({ clock = Date.now }: { clock?: () => nu
     listen: { host: "127.0.0.1", port: 0 },
     services: [LoginService, BrokerService, AccountService, KeyService],
     routes: (router) => {
-      router.service(LoginService, handled(["startEmailLogin", "awaitLogin", "renewSession"]));
+      router.service(LoginService, handled(["startEmailLogin", "startOauthLogin", "awaitLogin", "renewSession"]));
       router.service(BrokerService, handled(["linkWallet", "startWalletAuth", "verifyWallet", "mintOidcJwt"]));
-      router.service(AccountService, handled(["whoAmI", "revokeSession"]));
+      router.service(AccountService, handled(Object.keys(AccountService.method)));
       router.service(KeyService, handled(["deriveAddress", "signMessage"]));
     },
     interceptors: [record],

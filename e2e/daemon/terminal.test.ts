@@ -90,6 +90,6 @@ describe.runIf(process.platform === "linux" && existsSync(SCRIPT))("agentkeys in
     const mail = await ada.system.nextMail("dave@example.com");
     await plainBrowser().refuse(mail.links[0] ?? "");
     expect(await terminal.ended).toBe(1);
-    expect(terminal.screen()).toContain("The sign-in was refused on the page behind the link.");
+    expect(terminal.screen()).toContain("The sign-in was refused by the person who was asked.");
   });
 });

@@ -5,7 +5,7 @@ import { accessFor } from "agentkeys/access.ts";
 import { createAssumeRole } from "agentkeys/credentials/sts.ts";
 import { enrol } from "agentkeys/enrolment.ts";
 import { systemSleep } from "agentkeys/io.ts";
-import { signInByEmail } from "agentkeys/sign-in.ts";
+import { signIn as signInHere } from "agentkeys/sign-in.ts";
 import { type Enrolment, openState } from "agentkeys/state/index.ts";
 
 import { systemClock } from "@agentkeys/lib/clock";
@@ -70,12 +70,13 @@ async function signIn({ email, stage, tell }: { email: string; stage: Stage; tel
     tell.step("press", `the page shows ${code} as the terminal does; pressed "Yes, sign it in"`);
   };
   const enrolment = await new Promise<Enrolment>((resolve, reject) => {
-    const o = { ...parts, brokerUrl: system.broker.publicUrl, email, deviceName: "demo machine" };
-    signInByEmail(o, {
-      mailed: (code) => {
+    const o = { ...parts, brokerUrl: system.broker.publicUrl, method: { email }, deviceName: "demo machine" };
+    signInHere(o, {
+      mailed: (_email, code) => {
         press = confirm(code);
         press.catch(reject);
       },
+      openPage: () => undefined,
       hiccup: () => undefined,
     }).then(resolve, reject);
   });
