@@ -110,7 +110,7 @@ function newWorld(start: number) {
       await tx.sessions.insert(record);
       const news = { kind: "machine", subject: "", by: identity.omniAccount, reported: identity.omniAccount } as const;
       await tellOthers(tx, parts, identity.anchor, news, caller);
-      return { ...record, id, issuedAt: now } as Session;
+      return { ...record, id, issuedAt: now };
     });
     machines.push(session);
   };
