@@ -58,7 +58,6 @@ function newWorld(start: number) {
   let count = 0;
   const machines: Session[] = [];
   const links: string[] = [];
-  /** Which mailboxes each anchor has ever been given by somebody who held both. */
   const parts = {
     ...store,
     clientId: "agentkeys",
@@ -118,7 +117,7 @@ function newWorld(start: number) {
   const acting = async (which: number, { restrictedToo }: { restrictedToo: boolean }): Promise<Session | undefined> => {
     const session = machines[which % Math.max(1, machines.length)];
     const record = session && (await store.sessions.find(session.id));
-    if (session === undefined || record?.revokedAt !== undefined) return undefined;
+    if (session === undefined || record === undefined || hasEnded(record, now)) return undefined;
     return session.restricted && !restrictedToo ? undefined : session;
   };
   const perform = async (s: Step): Promise<void> => {
@@ -169,8 +168,12 @@ function newWorld(start: number) {
   return { perform, deliver, machines, now: () => now };
 }
 
+function hasEnded({ revokedAt, expiresAt }: SessionRecord, now: number): boolean {
+  return revokedAt !== undefined || expiresAt <= now;
+}
+
 /** What must hold whatever people do. */
-async function checkInvariants(machines: readonly Session[], ended: Set<OmniAccount>): Promise<void> {
+async function checkInvariants(machines: readonly Session[], ended: Set<OmniAccount>, now: number): Promise<void> {
   const found = await Promise.all(MAILBOXES.map((_, at) => store.identities.find(nameOf(at).omniAccount)));
   const anchors = new Set(found.flatMap((identity) => (identity === undefined ? [] : [identity.anchor])));
   for (const at of MAILBOXES.keys()) {
@@ -193,7 +196,7 @@ async function checkInvariants(machines: readonly Session[], ended: Set<OmniAcco
   }
   for (const { id, anchor, identity, restricted } of machines) {
     const record = await store.sessions.find(id);
-    if (record === undefined || record.revokedAt !== undefined) continue;
+    if (record === undefined || hasEnded(record, now)) continue;
     // Whoever acts for an account signed in with an identity that is still its own and not suspended.
     const own = identity && (await store.identities.find(identity));
     expect(own?.anchor).toBe(anchor);
@@ -221,7 +224,7 @@ test("whatever several people do, no wallet changes hands, no account is lost or
           },
         );
         await world.deliver();
-        await checkInvariants(world.machines, ended);
+        await checkInvariants(world.machines, ended, world.now());
       }
     }),
     { numRuns: 100 },
