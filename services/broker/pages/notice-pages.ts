@@ -62,10 +62,12 @@ function whatHappened({ kind, subject, sourceAddress, occurredAt, recipientEmail
         <dt>When</dt>
         <dd><time datetime="${when.toISOString()}">${when.toUTCString()}</time></dd>
       </dl>
+      <div class="choices">
       <form method="post" action="/notice/report">
         <input type="hidden" name="token" value="${token}" />
         <button type="submit">This was not me: stop everything</button>
       </form>
+      </div>
       <p class="soft">
         That signs out every machine at once and freezes the account until its owner has signed in and looked at it. If it was
         you, close this page.
