@@ -1,6 +1,5 @@
-import type { Clock } from "@agentkeys/lib/clock";
+import { type Clock, MINUTE } from "@agentkeys/lib/clock";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
-import { MINUTE } from "@agentkeys/lib/clock";
 import type { RandomBytes } from "@agentkeys/lib/random";
 import type { Session } from "@agentkeys/lib/session";
 
