@@ -52,7 +52,9 @@ const sessionProblems: Partial<Record<ErrorReason, { message: string; remedy: st
   },
   [ErrorReason.ACCOUNT_FROZEN]: {
     message: 'The account is frozen, since somebody pressed "this was not me".',
-    remedy: "Run `agentkeys init`, look at `agentkeys events` and `agentkeys identities`, then `agentkeys unfreeze`.",
+    // A session that was made while it was frozen is told so even after that: it takes a new one, hence the last words.
+    remedy:
+      "Look at `agentkeys events` and `agentkeys identities`, then run `agentkeys unfreeze`, and `agentkeys init` once more.",
   },
   [ErrorReason.IDENTITY_SUSPENDED]: {
     message: "This identity was reported by the owner of another identity of the account.",

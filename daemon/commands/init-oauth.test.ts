@@ -1,12 +1,9 @@
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { UnsecuredJWT } from "jose";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { IdentityType } from "@agentkeys/gen/agentkeys/broker/v1/identity_pb";
 import { ErrorReason } from "@agentkeys/lib/failure";
 
 import { createFakeMachine, type FakeMachine, refuse } from "../testing/fake-machine.ts";
-import { ACCOUNT } from "../testing/fake-services.ts";
+import { frozenAccount } from "../testing/fake-services.ts";
 
 let machine: FakeMachine;
 beforeEach(async () => {
@@ -49,20 +46,32 @@ describe("agentkeys init --oauth", () => {
 });
 
 test("signing in to a frozen account keeps the session, says what to do, and asks nobody for a signature", async () => {
-  const token =
-    new UnsecuredJWT({ iss: machine.services.url, kind: "identity", restricted: true }).encode() + "signature";
-  machine.services.handlers = {
-    awaitLogin: () => ({
-      sessionJwt: token,
-      omniAccount: ACCOUNT,
-      identity: { omniAccount: ACCOUNT, type: IdentityType.EMAIL, value: "ada@example.com" },
-      expiresAt: timestampFromMs(machine.now + 3_600_000),
-    }),
-    whoAmI: () => ({ omniAccount: ACCOUNT, frozenAt: timestampFromMs(machine.now) }),
-  };
+  machine.services.handlers = frozenAccount(machine.services.url, machine.now);
   const { code, stdout } = await machine.init();
   expect(code).toBe(0);
   expect(stdout).toContain("agentkeys unfreeze");
   expect(machine.methods()).toEqual(["StartEmailLogin", "AwaitLogin", "WhoAmI"]);
   expect((await machine.agentkeys("identities")).code).toBe(0);
+});
+
+test("once the account is unfrozen, init signs in anew instead of going on with the session that may only look", async () => {
+  machine.services.handlers = frozenAccount(machine.services.url, machine.now);
+  await machine.init();
+  machine.services.handlers = {};
+  const { stdout } = await machine.agentkeys("unfreeze");
+  expect(stdout).toBe("The account is not frozen.\nRun `agentkeys init` to sign this machine in.\n");
+
+  machine.services.calls.length = 0;
+  expect((await machine.init()).code).toBe(0);
+  expect(machine.methods().slice(0, 3)).toEqual(["WhoAmI", "StartEmailLogin", "AwaitLogin"]);
+  expect(machine.methods().at(-1)).toBe("VerifyWallet");
+});
+
+test("a frozen account stays one: init says so again, and mails nobody", async () => {
+  machine.services.handlers = frozenAccount(machine.services.url, machine.now);
+  await machine.init();
+  machine.services.calls.length = 0;
+  const { stdout } = await machine.init("--json");
+  expect(JSON.parse(stdout.trim().split("\n").at(-1) ?? "")).toMatchObject({ event: "done", frozen: true });
+  expect(machine.methods()).not.toContain("StartEmailLogin");
 });

@@ -46,7 +46,9 @@ async function resumable(
   if (email !== undefined && email.trim().toLowerCase() !== kept.identity.value) return undefined;
   const { asPerson } = await accessFor(kept, { ...io, keysUrl: kept.brokerUrl });
   try {
-    await asPerson.account.whoAmI({});
+    const { frozenAt } = await asPerson.account.whoAmI({});
+    // Unfrozen since: this session stays good for looking only, and another sign-in is the way on.
+    if (frozenAt === undefined && isRestricted(kept.session.token)) return undefined;
   } catch (error) {
     if (problemOf(error).kind === "sign-in") return undefined;
     throw error;

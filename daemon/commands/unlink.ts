@@ -3,6 +3,7 @@ import type { Context } from "../context.ts";
 import { answer } from "../output.ts";
 import { printable } from "../printable.ts";
 import { Problem } from "../problem.ts";
+import { isRestricted } from "../restricted.ts";
 import { identityJson } from "../wire-identity.ts";
 
 /** `agentkeys unlink`: takes an identity off the account, by its value or the beginning of its id. */
@@ -45,9 +46,9 @@ export async function unfreeze(context: Context, options: StepUpOptions): Promis
   const { account } = access.asPerson;
   const { frozenAt } = await account.whoAmI({});
   if (frozenAt !== undefined) await freshly(context, access, options, () => account.unfreezeAccount({}));
-  answer(context, { was_frozen: frozenAt !== undefined }, [
-    frozenAt === undefined
-      ? "The account is not frozen."
-      : "The account works again. Run `agentkeys init` to sign this machine in.",
+  const restricted = isRestricted(access.enrolment.session.token);
+  answer(context, { was_frozen: frozenAt !== undefined, sign_in_needed: frozenAt !== undefined || restricted }, [
+    frozenAt === undefined ? "The account is not frozen." : "The account works again.",
+    ...(frozenAt !== undefined || restricted ? ["Run `agentkeys init` to sign this machine in."] : []),
   ]);
 }

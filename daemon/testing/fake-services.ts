@@ -153,6 +153,20 @@ export async function startFakeServices({ clock = Date.now }: { clock?: () => nu
   return fake;
 }
 
+/** Answers of a broker at which the account is frozen; `url` is its own. */
+export function frozenAccount(url: string, now: number): Handlers {
+  const token = new UnsecuredJWT({ iss: url, kind: "identity", restricted: true }).encode() + "signature";
+  return {
+    awaitLogin: () => ({
+      sessionJwt: token,
+      omniAccount: ACCOUNT,
+      identity: { omniAccount: ACCOUNT, type: IdentityType.EMAIL, value: "ada@example.com" },
+      expiresAt: timestampFromMs(now + HOUR),
+    }),
+    whoAmI: () => ({ omniAccount: ACCOUNT, frozenAt: timestampFromMs(now) }),
+  };
+}
+
 /** The beginning of a challenge, which is what the daemon looks at. */
 export function siweMessage(host: string, address: string): string {
   const name = checksumAddress(parseEvmAddress(address));
