@@ -26,10 +26,30 @@ export function explainCall(error: unknown, callee: Callee): Problem {
   if (words !== undefined)
     return new Problem(name, words.kind ?? "sign-in", words.message, { remedy: words.remedy, cause: error });
   const who = `The ${callee.name} at ${callee.url}`;
-  const why = printable(failure.message);
+  const why = sentence(printable(failure.message));
   return passing.has(reason)
-    ? new Problem(name, "passing", `${who} could not do it: ${why}`, { remedy: again(failure), ...retry, cause: error })
-    : new Problem(name, "standing", `${who} refused: ${why}`, { ...retry, cause: error });
+    ? new Problem(name, "passing", `${who} could not do it: ${why}`, {
+        ...{ remedy: again(failure), ...remedyFor(reason), ...retry },
+        cause: error,
+      })
+    : new Problem(name, "standing", `${who} refused: ${why}`, { ...remedyFor(reason), ...retry, cause: error });
+}
+
+/** Services write their messages without a full stop, and a remedy may follow. */
+function sentence(text: string): string {
+  return /[.!?)]$/.test(text) ? text : `${text}.`;
+}
+
+/** What helps where the service's own words say what is wrong, and only these can. */
+function remedyFor(reason: ErrorReason): { remedy?: string } {
+  switch (reason) {
+    case ErrorReason.PROVIDER_UNKNOWN:
+      return { remedy: "Run it again with a provider that the broker has, or with --email." };
+    case ErrorReason.PROVIDER_UNAVAILABLE:
+      return { remedy: "Try again in a moment, or with --email." };
+    default:
+      return {};
+  }
 }
 
 function again({ retryAfterMs }: CallFailure): string {
@@ -71,6 +91,16 @@ const sessionProblems: Partial<Record<ErrorReason, { message: string; remedy: st
   [ErrorReason.LAST_IDENTITY]: {
     message: "This is the last identity that signs in to the account.",
     remedy: "Run `agentkeys link` with another one first.",
+    kind: "standing",
+  },
+  [ErrorReason.FRESH_SIGN_IN_REQUIRED]: {
+    message: "This needs a sign-in that is a few minutes old at the most.",
+    remedy: "Run the command again, and confirm soon after you are asked.",
+    kind: "standing",
+  },
+  [ErrorReason.MERGE_OFFER_CHANGED]: {
+    message: "One of the two accounts has changed since it was shown. Nothing was merged.",
+    remedy: "Run `agentkeys link` again, and look at what merging would do now.",
     kind: "standing",
   },
   [ErrorReason.WALLET_NOT_LINKED]: {

@@ -5,9 +5,9 @@ import type { Context } from "./context.ts";
 import { openMachine } from "./machine.ts";
 import { duration, isoTime, warn } from "./output.ts";
 import { printable } from "./printable.ts";
-import { Problem, problemOf } from "./problem.ts";
+import { ExitCode, Problem, problemOf } from "./problem.ts";
 import { mailboxHint } from "./screens/init-words.ts";
-import { type SignInEvents, type SignInMethod, startSignIn, untilDecided } from "./sign-in.ts";
+import { type SignInEvents, type SignInMethod, type StartedSignIn, startSignIn, untilDecided } from "./sign-in.ts";
 
 /** What a command does in a person's name: the services, under the session that this machine keeps. */
 export async function openAccess(context: Context): Promise<Access> {
@@ -15,17 +15,24 @@ export async function openAccess(context: Context): Promise<Access> {
   return accessFor(await sessions.current(), { ...context.io, keysUrl: context.settings.keysUrl });
 }
 
-/** Asks a person for an identity, and hands the sign-in to `take` until that has it: LinkIdentity, StepUp. */
-export async function byCeremony<T>(
-  context: Context,
-  { asMachine }: Access,
-  method: SignInMethod,
-  take: (login: { loginId: string; loginSecret: string }) => Promise<T>,
-): Promise<T> {
+/** A sign-in that a person was asked for, on top of the one that this machine has. */
+export interface Ceremony {
+  /**
+   * Hands the sign-in to `take` (LinkIdentity, StepUp …) until the person has decided, and the broker has answered.
+   * @throws Problem LOGIN_* where the person has refused, or not decided in time
+   */
+  decided<T>(take: (login: StartedSignIn) => Promise<T>): Promise<T>;
+}
+
+/** Asks a person for an identity. The proof by the device key on this call is what lets this machine alone use the sign-in. */
+export async function startCeremony(context: Context, { asMachine }: Access, method: SignInMethod): Promise<Ceremony> {
   const { io } = context;
   const events = ceremonyScreen(context);
   const { loginId, loginSecret } = await startSignIn(asMachine, method, printable(io.hostname).slice(0, 64), events);
-  return untilDecided(() => take({ loginId, loginSecret }), io, events);
+  return {
+    decided: (take) =>
+      untilDecided(() => take({ loginId, loginSecret }), io, events, "Nothing was changed. Run the command again."),
+  };
 }
 
 /** The identity provider to prove oneself at, for a machine that was not enrolled by mail. */
@@ -52,10 +59,28 @@ export async function freshly<T>(
         cause: problem,
       });
     }
-    if (!context.json) context.io.stdout.write("This needs a fresh sign-in with an identity of your account.\n");
+    context.io.stdout.write(
+      context.json
+        ? JSON.stringify({ event: "fresh_sign_in_needed" }) + "\n"
+        : "This needs a fresh sign-in with an identity of your account.\n",
+    );
     const method = stepUpOauth === undefined ? { email: identity.value } : { provider: stepUpOauth };
-    await byCeremony(context, access, method, (login) => access.asPerson.account.stepUp(login));
+    const ceremony = await startCeremony(context, access, method);
+    await ceremony.decided((login) => stepUp(access, login));
     return work();
+  }
+}
+
+async function stepUp({ asPerson }: Access, login: StartedSignIn): Promise<void> {
+  try {
+    await asPerson.account.stepUp(login);
+  } catch (error) {
+    const problem = problemOf(error);
+    if (problem.reason !== "WRONG_ACCOUNT") throw problem;
+    throw new Problem(problem.reason, "standing", "Whoever signed in just now is nobody of this account.", {
+      remedy: "Run the command again, and sign in as one of those that `agentkeys identities` lists.",
+      cause: problem,
+    });
   }
 }
 
@@ -72,7 +97,9 @@ export async function agreed(
     });
   }
   const answer = await confirm({ message: question, initialValue: false, input: io.stdin, output: io.stdout });
-  if (isCancel(answer) || !answer) throw new Problem("CANCELLED", "standing", "Nothing was changed.");
+  if (answer === true) return;
+  const exitCode = isCancel(answer) ? ExitCode.interrupted : ExitCode.failure;
+  throw new Problem("CANCELLED", "standing", "Nothing was changed.", { exitCode });
 }
 
 function ceremonyScreen({ io, json, settings }: Context): SignInEvents {
@@ -97,7 +124,10 @@ function ceremonyScreen({ io, json, settings }: Context): SignInEvents {
       }
     },
     hiccup: (problem) => {
-      if (problem !== undefined && !away && !json) lines(`${problem.message} Still trying.`);
+      if (problem !== undefined && !away) {
+        if (json) emit({ event: "waiting", reason: problem.reason, message: problem.text });
+        else lines(`${problem.message} Still trying.`);
+      }
       away = problem !== undefined;
     },
   };

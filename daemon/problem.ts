@@ -1,5 +1,8 @@
-/** The exit codes of every command. `exec` ends with the code of what it ran, once that has started. */
-export const ExitCode = { ok: 0, failure: 1, usage: 2, signInNeeded: 4, configuration: 78 } as const;
+/**
+ * The exit codes of every command. `exec` ends with the code of what it ran, once that has started.
+ * 130 is what shells expect of a program that Ctrl-C ended: 128 + SIGINT.
+ */
+export const ExitCode = { ok: 0, failure: 1, usage: 2, signInNeeded: 4, configuration: 78, interrupted: 130 } as const;
 
 /**
  * What it takes to get over a problem, which decides how the daemon goes on and what a command exits with:

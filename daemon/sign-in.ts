@@ -50,7 +50,7 @@ export async function signIn(
   const deviceKey = await generateDpopKey();
   const broker = callBroker(o.brokerUrl, { key: await createDpopKey(deviceKey, o) });
   const login = await startSignIn(broker, o.method, o.deviceName, on);
-  const signedIn = await untilDecided(() => broker.login.awaitLogin(login), o, on);
+  const signedIn = await untilDecided(() => broker.login.awaitLogin(login), o, on, "Run `agentkeys init` again.");
   return enrolmentOf(signedIn, { brokerUrl: o.brokerUrl, deviceKey, obtainedAt: o.clock() });
 }
 
@@ -78,8 +78,16 @@ export async function startSignIn(
   return started;
 }
 
-/** Asks again and again until the person has decided. A broker that is away for a moment does not end the sign-in. */
-export async function untilDecided<T>(ask: () => Promise<T>, o: Waiting, on: Pick<SignInEvents, "hiccup">): Promise<T> {
+/**
+ * Asks again and again until the person has decided. A broker that is away for a moment does not end the sign-in. `remedy`: what to do
+ * where the sign-in itself has come to nothing.
+ */
+export async function untilDecided<T>(
+  ask: () => Promise<T>,
+  o: Waiting,
+  on: Pick<SignInEvents, "hiccup">,
+  remedy: string,
+): Promise<T> {
   let failures = 0;
   let lastHeard = o.clock();
   for (;;) {
@@ -87,7 +95,7 @@ export async function untilDecided<T>(ask: () => Promise<T>, o: Waiting, on: Pic
       return await ask();
     } catch (error) {
       const problem = problemOf(error);
-      if (problem.kind !== "passing") throw explainEnd(problem);
+      if (problem.kind !== "passing") throw explainEnd(problem, remedy);
       const pending = problem.reason === "LOGIN_PENDING";
       failures = pending ? 0 : failures + 1;
       if (pending) lastHeard = o.clock();
@@ -99,8 +107,8 @@ export async function untilDecided<T>(ask: () => Promise<T>, o: Waiting, on: Pic
   }
 }
 
-function explainEnd(problem: Problem): Problem {
-  const again = { remedy: "Run `agentkeys init` again.", cause: problem };
+function explainEnd(problem: Problem, remedy: string): Problem {
+  const again = { remedy, cause: problem };
   switch (problem.reason) {
     case "LOGIN_EXPIRED":
       return new Problem(problem.reason, "standing", "The sign-in was not confirmed in time.", again);
@@ -110,7 +118,7 @@ function explainEnd(problem: Problem): Problem {
       return new Problem(
         problem.reason,
         "standing",
-        "The broker no longer knows this sign-in, or its session was handed out already.",
+        "The broker no longer knows this sign-in, or it was used already.",
         again,
       );
     default:

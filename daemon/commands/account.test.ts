@@ -1,13 +1,10 @@
-import { execFileSync } from "node:child_process";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { SessionKind } from "@agentkeys/gen/agentkeys/broker/v1/account_service_pb";
 import { IdentityType } from "@agentkeys/gen/agentkeys/broker/v1/identity_pb";
-import { ErrorReason, Failure } from "@agentkeys/lib/failure";
-
-import { createFakeMachine, type FakeMachine, refuse } from "../testing/fake-machine.ts";
-import { ACCOUNT, WALLET } from "../testing/fake-services.ts";
+import { createFakeMachine, type FakeMachine } from "../testing/fake-machine.ts";
+import { ACCOUNT } from "../testing/fake-services.ts";
 
 let machine: FakeMachine;
 beforeEach(async () => {
@@ -131,165 +128,9 @@ describe("agentkeys events", () => {
   });
 });
 
-describe("agentkeys link", () => {
-  test("waits for the person, then says who can sign in now", async () => {
-    let asked = 0;
-    machine.services.handlers = {
-      linkIdentity: () => {
-        if (++asked < 3) throw new Failure(ErrorReason.LOGIN_PENDING, "not yet", { retryAfterMs: 1 });
-        return { identity: work };
-      },
-    };
-    const { code, stdout } = await machine.agentkeys("link", "--email", "work@example.com");
-    expect(code).toBe(0);
-    expect(stdout).toContain("BCDF-GHJK");
-    expect(stdout).toContain("work@example.com signs in to this account now.");
-    const [start, link] = machine.services.calls;
-    expect(start).toMatchObject({ method: "StartEmailLogin", session: "none", proof: "plain" });
-    expect(link).toMatchObject({ method: "LinkIdentity", session: "identity", proof: "about the session" });
-  });
-
-  test("shows the page of a provider, and only if it is one", async () => {
-    const { stdout } = await machine.agentkeys("link", "--oauth", "corp");
-    expect(stdout).toContain(`${machine.services.url}/login#`);
-    machine.services.handlers = {
-      startOauthLogin: () => ({ authorizationUrl: "javascript:alert(1)", userCode: "BCDF-GHJK", expiresAt: at }),
-    };
-    const refused = await machine.agentkeys("link", "--oauth", "corp");
-    expect(refused.stdout).not.toContain("javascript");
-    expect(refused.stderr).toContain("the page to open is none");
-  });
-
-  test("needs to know what to link", async () => {
-    expect((await machine.agentkeys("link")).code).toBe(2);
-    expect((await machine.agentkeys("link", "--email", "a@b.example", "--oauth", "corp")).code).toBe(2);
-  });
-
-  test("proves the person anew where that is needed, and goes on by itself", async () => {
-    let fresh = false;
-    machine.services.handlers = {
-      linkIdentity: () => {
-        if (!fresh) throw new Failure(ErrorReason.FRESH_SIGN_IN_REQUIRED, "too old");
-        return { identity: work };
-      },
-      stepUp: () => {
-        fresh = true;
-        return { freshUntil: at };
-      },
-    };
-    const { code, stdout } = await machine.agentkeys("link", "--email", "work@example.com");
-    expect(code).toBe(0);
-    expect(stdout).toContain("This needs a fresh sign-in");
-    const mailed = machine.services.calls.filter(({ method }) => method === "StartEmailLogin");
-    expect(mailed.map(({ request }) => request["email"])).toEqual(["work@example.com", "ada@example.com"]);
-  });
-
-  const offer = {
-    offerId: "0".repeat(64),
-    keptAccount: ACCOUNT,
-    keptWallets: [{ address: WALLET, checksumAddress: "0xKept", verified: true }],
-    endedAccount: "1e".repeat(32),
-    endedWallets: [{ address: WALLET, checksumAddress: "0xEnded", verified: true }],
-    endedIdentities: [work],
-  };
-
-  test("offers a merge, and without anybody to agree changes nothing", async () => {
-    machine.services.handlers = { linkIdentity: () => ({ mergeOffer: offer }) };
-    const { code, stdout, stderr } = await machine.agentkeys("link", "--email", "work@example.com");
-    expect(code).toBe(2);
-    for (const text of ["0xKept", "0xEnded", "work@example.com", "Nothing has been changed yet"])
-      expect(stdout).toContain(text);
-    expect(stderr).toContain("Nothing was changed");
-    expect(stderr).toContain("--merge");
-    expect(machine.methods()).not.toContain("MergeAccount");
-  });
-
-  test("merges the accounts that were shown when told to", async () => {
-    machine.services.handlers = {
-      linkIdentity: () => ({ mergeOffer: offer }),
-      mergeAccount: () => ({ identities: [ada, work] }),
-    };
-    const { stdout } = await machine.agentkeys("link", "--email", "work@example.com", "--merge");
-    expect(stdout).toContain("The accounts are one now, with 2 identities.");
-    expect(machine.services.calls.at(-1)).toMatchObject({
-      method: "MergeAccount",
-      request: { offerId: offer.offerId },
-    });
-  });
-});
-
-describe("agentkeys unlink", () => {
-  beforeEach(() => {
-    machine.services.handlers = { listIdentities: () => ({ identities: [ada, work] }) };
-  });
-
-  test.each(["work@example.com", "1e1e1e1e"])("takes off the one that is called %s", async (name) => {
-    const { stdout } = await machine.agentkeys("unlink", name, "--yes");
-    expect(stdout).toBe("work@example.com no longer signs in to this account.\n");
-    expect(machine.services.calls.at(-1)).toMatchObject({
-      method: "UnlinkIdentity",
-      request: { omniAccount: work.omniAccount },
-    });
-  });
-
-  test("asks, and where nobody can be asked does nothing", async () => {
-    expect((await machine.agentkeys("unlink", "work@example.com")).stderr).toContain("--yes");
-    expect((await machine.agentkeys("unlink", "nobody@example.com", "--yes")).stderr).toContain("No identity");
-    expect(machine.methods()).not.toContain("UnlinkIdentity");
-  });
-
-  test("says why the last one stays", async () => {
-    machine.services.handlers = { ...machine.services.handlers, unlinkIdentity: refuse(ErrorReason.LAST_IDENTITY) };
-    const { code, stderr } = await machine.agentkeys("unlink", "work@example.com", "--yes");
-    expect(code).toBe(1);
-    expect(stderr).toContain("agentkeys link");
-  });
-});
-
 test("agentkeys unfreeze lets the account work again", async () => {
   expect((await machine.agentkeys("unfreeze")).stdout).toBe("The account is not frozen.\n");
   machine.services.handlers = { whoAmI: () => ({ omniAccount: ACCOUNT, frozenAt: at }) };
   expect((await machine.agentkeys("unfreeze")).stdout).toContain("agentkeys init");
   expect(machine.methods()).toContain("UnfreezeAccount");
-});
-
-describe("agentkeys completions", () => {
-  test("completes commands and their options in bash", async () => {
-    const { stdout } = await machine.agentkeys("completions", "bash");
-    const complete = (...words: string[]): string =>
-      execFileSync(
-        "bash",
-        [
-          "-c",
-          `${stdout}\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _agentkeys; echo "\${COMPREPLY[*]}"`,
-          "-",
-          ...words,
-        ],
-        {
-          encoding: "utf8",
-        },
-      ).trim();
-    expect(complete("agentkeys", "un")).toBe("unlink unfreeze");
-    expect(complete("agentkeys", "link", "--e")).toBe("--email");
-    expect(complete("agentkeys", "nothing", "--")).toBe("");
-  });
-
-  test("knows every command in every shell, and no other shell", async () => {
-    const help = (await machine.agentkeys("--help")).stdout;
-    const commands = [...help.matchAll(/^ {2}([a-z]+) /gm)]
-      .map(([, name = ""]) => name)
-      .filter((name) => name !== "help");
-    expect(commands.length).toBeGreaterThan(10);
-    for (const shell of ["bash", "zsh", "fish"]) {
-      const { stdout } = await machine.agentkeys("completions", shell);
-      for (const command of commands) expect(stdout, shell).toContain(command);
-    }
-    expect((await machine.agentkeys("completions", "cmd")).code).toBe(2);
-  });
-});
-
-test("a command that is nearly right is named", async () => {
-  const { code, stderr } = await machine.agentkeys("identites");
-  expect(code).toBe(2);
-  expect(stderr).toContain("identities");
 });

@@ -1,12 +1,12 @@
-import type { MergeOffer } from "@agentkeys/gen/agentkeys/broker/v1/account_service_pb";
-
-import { agreed, byCeremony, freshly, openAccess, type StepUpOptions } from "../ceremony.ts";
+import { agreed, freshly, openAccess, startCeremony, type StepUpOptions } from "../ceremony.ts";
 import type { Context } from "../context.ts";
+import { offerJson, offerLines } from "../merge-offer.ts";
 import { answer } from "../output.ts";
 import { printable } from "../printable.ts";
-import { Problem } from "../problem.ts";
-import type { SignInMethod } from "../sign-in.ts";
-import { identityJson, moment } from "../wire-identity.ts";
+import { Problem, problemOf } from "../problem.ts";
+import { invalidAnswer } from "../services.ts";
+import type { SignInMethod, StartedSignIn } from "../sign-in.ts";
+import { identityJson } from "../wire-identity.ts";
 
 export interface LinkOptions extends StepUpOptions {
   email?: string;
@@ -19,31 +19,60 @@ export async function link(context: Context, options: LinkOptions): Promise<void
   const method = methodOf(options);
   const access = await openAccess(context);
   const { account } = access.asPerson;
-  const { login, response } = await byCeremony(context, access, method, async (held) => ({
-    login: held,
-    // The one mail does for both tries: what was confirmed stays so until it is used.
-    response: await freshly(context, access, options, () => account.linkIdentity(held)),
-  }));
-  const { identity, mergeOffer } = response;
+  const ceremony = await startCeremony(context, access, method);
+  // The one mail does for every try: what was confirmed stays so until it is used.
+  const withIt = <T>(take: (login: StartedSignIn) => Promise<T>): Promise<T> =>
+    freshly(context, access, options, () => ceremony.decided(take));
+
+  const { identity, mergeOffer } = await withIt((login) => account.linkIdentity(login).catch(explainLink));
   if (identity !== undefined) {
     const value = printable(identity.value);
     answer(context, { linked: identityJson(identity) }, [`${value} signs in to this account now.`]);
     return;
   }
-  if (mergeOffer === undefined) throw new Problem("ANSWER_INVALID", "standing", "The broker's answer says nothing.");
-  if (!context.json) context.io.stdout.write(offerLines(mergeOffer).join("\n") + "\n");
+  if (mergeOffer === undefined) throw invalidAnswer("broker", "it does not say what was linked");
+  const { offerId, endedAccount } = mergeOffer;
+  answer(context, offerJson(mergeOffer), offerLines(mergeOffer));
   await agreed(context, "Merge the two accounts? This cannot be undone.", {
     yes: options.merge === true,
     flag: "--merge",
   });
-  const { offerId } = mergeOffer;
-  const merged = await freshly(context, access, options, () => account.mergeAccount({ ...login, offerId }));
+  const merged = await withIt((login) => account.mergeAccount({ ...login, offerId }).catch(explainMerge));
   answer(
     context,
-    { merged: { ended_account: mergeOffer.endedAccount, identities: merged.identities.map(identityJson) } },
+    { merged: { ended_account: printable(endedAccount), identities: merged.identities.map(identityJson) } },
     [`The accounts are one now, with ${merged.identities.length} identities.`],
   );
 }
+
+/** Some refusals are about the identity to be linked, and say something else than when a machine signs in. */
+function explainLink(error: unknown): never {
+  const problem = problemOf(error);
+  const words = otherWords[problem.reason];
+  if (words === undefined) throw problem;
+  throw new Problem(problem.reason, "standing", words.message, { remedy: words.remedy, cause: problem });
+}
+
+/** This machine's own account has been let through by LinkIdentity, so that what is frozen is the other one. */
+function explainMerge(error: unknown): never {
+  const problem = problemOf(error);
+  if (problem.reason !== "ACCOUNT_FROZEN") explainLink(problem);
+  throw new Problem(problem.reason, "standing", "The account that would end is frozen. Nothing was merged.", {
+    remedy: "Sign in to that one on another machine, look at it, and run `agentkeys unfreeze` there first.",
+    cause: problem,
+  });
+}
+
+const otherWords: Partial<Record<string, { message: string; remedy: string }>> = {
+  IDENTITY_SUSPENDED: {
+    message: "This identity was reported by the owner of another identity of its account. Nothing was changed.",
+    remedy: "If `agentkeys identities` lists it, take it off with `agentkeys unlink` first.",
+  },
+  SECOND_IDENTITY_REQUIRED: {
+    message: "This mailbox was not used for long, and may be another person's by now. Nothing was changed.",
+    remedy: "Link another identity of its account: that brings this one along.",
+  },
+};
 
 function methodOf({ email, oauth }: LinkOptions): SignInMethod {
   if (email !== undefined && oauth === undefined) return { email };
@@ -51,23 +80,4 @@ function methodOf({ email, oauth }: LinkOptions): SignInMethod {
   throw new Problem("USAGE", "usage", "Give --email or --oauth: what is to be linked.", {
     remedy: "For example: `agentkeys link --email you@example.com`.",
   });
-}
-
-function offerLines(offer: MergeOffer): string[] {
-  const wallets = (all: MergeOffer["keptWallets"]): string =>
-    all
-      .filter(({ verified }) => verified)
-      .map(({ checksumAddress }) => printable(checksumAddress))
-      .join(", ") || "none";
-  return [
-    "This identity signs in to another account. Nothing has been changed yet.",
-    `  kept    ${offer.keptAccount}, wallet ${wallets(offer.keptWallets)}`,
-    `  ends    ${offer.endedAccount}, wallet ${wallets(offer.endedWallets)}`,
-    ...offer.endedIdentities.map(
-      ({ value, lastUsedAt }) => `          with ${printable(value)}, last used ${moment(lastUsedAt)}`,
-    ),
-    "Merging moves these identities here, signs their machines out, and gives up the wallet that the key service holds for the",
-    "account that ends: what your cloud policies allow that wallet, nobody can use any more.",
-    "To keep the other account instead, sign in with it and link this one from there.",
-  ];
 }

@@ -23,7 +23,7 @@ export async function unlink(
   if (target === undefined || matching.length > 1) {
     const why =
       target === undefined
-        ? "No identity of this account is called so."
+        ? "No identity of this account is called so, or has an id that begins so (at least 8 characters)."
         : "More than one identity begins so: give more of its id.";
     throw new Problem("IDENTITY_NOT_FOUND", "usage", why, { remedy: "`agentkeys identities` lists them." });
   }

@@ -4,7 +4,7 @@ import { intro, isCancel, log, outro, spinner, text } from "@clack/prompts";
 
 import type { Io } from "../io.ts";
 import { duration } from "../output.ts";
-import { Problem } from "../problem.ts";
+import { ExitCode, Problem } from "../problem.ts";
 import type { InitScreen } from "./init-screen.ts";
 import { frozenWords, mailboxHint, nextSteps } from "./init-words.ts";
 
@@ -38,7 +38,8 @@ export function terminalInitScreen(
         placeholder: "you@example.com",
         validate: (value) => (/^\s*[^\s@]+@[^\s@]+\s*$/.test(value ?? "") ? undefined : "That is no e-mail address."),
       });
-      if (isCancel(email)) throw new Problem("CANCELLED", "standing", "Nothing was done.", { exitCode: INTERRUPTED });
+      if (isCancel(email))
+        throw new Problem("CANCELLED", "standing", "Nothing was done.", { exitCode: ExitCode.interrupted });
       return email;
     },
     mailed: (email, code, expiresAt) => {
@@ -97,10 +98,7 @@ function framed(code: string): string[] {
   return ["", `╭${line}╮`, `│${styleText("bold", text)}│`, `╰${line}╯`];
 }
 
-/** What shells expect of a program that Ctrl-C ended: 128 + SIGINT. */
-const INTERRUPTED = 130;
-
 /** While its spinner turns, the terminal library reads the keys and ends the process by itself on Ctrl-C, as if all were well. */
 function interrupted(): void {
-  process.exitCode = INTERRUPTED;
+  process.exitCode = ExitCode.interrupted;
 }

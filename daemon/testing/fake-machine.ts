@@ -19,6 +19,8 @@ export interface FakeMachine {
   /** Epoch milliseconds. */
   now: number;
   sleep?: Sleep;
+  /** What the person at the terminal presses; nobody is there where it is not set. */
+  keys?: string;
   agentkeys(...argv: string[]): Promise<Outcome>;
   /** `agentkeys init` for ada@example.com. */
   init(...argv: string[]): Promise<Outcome>;
@@ -39,7 +41,12 @@ export async function createFakeMachine(): Promise<FakeMachine> {
     env: { AGENTKEYS_BROKER_URL: url, AGENTKEYS_KEYS_URL: url, AGENTKEYS_STATE_DIR: folder },
     now: Date.UTC(2030, 0, 1),
     agentkeys: (...argv) =>
-      runInside(argv, { env: machine.env, clock, ...(machine.sleep !== undefined && { sleep: machine.sleep }) }),
+      runInside(argv, {
+        env: machine.env,
+        clock,
+        ...(machine.sleep !== undefined && { sleep: machine.sleep }),
+        ...(machine.keys !== undefined && { keys: machine.keys }),
+      }),
     init: (...argv) => machine.agentkeys("init", "--email", "ada@example.com", ...argv),
     methods: () => services.calls.map(({ method }) => method),
     stateFile: () => JSON.parse(readFileSync(join(folder, "state.json"), "utf8")) as Record<string, unknown>,

@@ -1,5 +1,5 @@
 import { EventEmitter } from "node:events";
-import { Readable, Writable } from "node:stream";
+import { PassThrough, Readable, Writable } from "node:stream";
 
 import { type Clock, systemClock } from "@agentkeys/lib/clock";
 import { systemRandom } from "@agentkeys/lib/random";
@@ -15,15 +15,19 @@ export interface Outcome {
   stderr: string;
 }
 
-/** Runs a command line inside this process. It sleeps for no time unless told otherwise. */
+/**
+ * Runs a command line inside this process. It sleeps for no time unless told otherwise. `keys`: what a person presses who sits at the
+ * terminal; without these there is nobody, and no terminal.
+ */
 export async function runInside(
   argv: readonly string[],
-  o: { env: Environment; clock?: Clock; sleep?: Sleep; onOutput?: (text: string) => void },
+  o: { env: Environment; clock?: Clock; sleep?: Sleep; onOutput?: (text: string) => void; keys?: string },
 ): Promise<Outcome> {
   const [stdout, stderr] = [new Collected(o.onOutput), new Collected(o.onOutput)];
+  if (o.keys !== undefined) stdout.isTTY = true;
   const io: Io = {
     env: o.env,
-    stdin: Readable.from([]),
+    stdin: o.keys === undefined ? Readable.from([]) : keyboard(o.keys),
     ...{ stdout, stderr },
     signals: new EventEmitter(),
     clock: o.clock ?? systemClock,
@@ -36,8 +40,15 @@ export async function runInside(
   return { code, stdout: stdout.text, stderr: stderr.text };
 }
 
+function keyboard(keys: string): Io["stdin"] {
+  const stdin = Object.assign(new PassThrough(), { isTTY: true, setRawMode: () => undefined });
+  stdin.write(keys);
+  return stdin;
+}
+
 class Collected extends Writable {
   text = "";
+  isTTY?: boolean;
   readonly #onOutput: ((text: string) => void) | undefined;
 
   constructor(onOutput?: (text: string) => void) {
