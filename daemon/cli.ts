@@ -168,7 +168,7 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
   program
     .command("revoke")
     .description("end a session of the account")
-    .argument("[session]", "the beginning of its id")
+    .argument("[session]", "the beginning of its id; one that begins with - stands behind --")
     .option("--all-others", "all but this machine's")
     .option(...JSON_OPTION)
     .action(async (session: string | undefined, options: { allOthers?: boolean }) => {

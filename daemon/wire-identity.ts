@@ -7,7 +7,7 @@ import { printable } from "./printable.ts";
 /** An identity as commands answer programs with it. */
 export function identityJson({ omniAccount, type, value, linkedAt, lastUsedAt, suspended }: Identity) {
   return {
-    omni_account: omniAccount,
+    omni_account: printable(omniAccount),
     type: typeName(type),
     value: printable(value),
     ...(linkedAt !== undefined && { linked_at: timestampDate(linkedAt).toISOString() }),

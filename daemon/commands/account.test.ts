@@ -3,6 +3,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { SessionKind } from "@agentkeys/gen/agentkeys/broker/v1/account_service_pb";
 import { IdentityType } from "@agentkeys/gen/agentkeys/broker/v1/identity_pb";
+import { ErrorReason, Failure } from "@agentkeys/lib/failure";
+
 import { createFakeMachine, type FakeMachine } from "../testing/fake-machine.ts";
 import { ACCOUNT } from "../testing/fake-services.ts";
 
@@ -84,7 +86,7 @@ describe("agentkeys sessions and revoke", () => {
   test("shows where, when and for whom", async () => {
     const { stdout } = await machine.agentkeys("sessions");
     expect(stdout.split("\n")[1]).toMatch(
-      /^aaaaaaaaaa {2}identity {2}laptop {3}192\.0\.2\.1 {2}2030-01-01 12:30 {2}never .* this one$/,
+      /^aaaaaaaaaa {2}identity {2}laptop {3}192\.0\.2\.1 {2}2030-01-01 12:30 {2}never +2030-01-01 12:30 {2}- +this one$/,
     );
     expect(json(await machine.agentkeys("sessions", "--json"))).toMatchObject({
       sessions: [{ current: true, device_name: "laptop" }, {}, {}],
@@ -104,6 +106,41 @@ describe("agentkeys sessions and revoke", () => {
   test("ends all others", async () => {
     expect((await machine.agentkeys("revoke", "--all-others")).stdout).toContain("2 sessions are ended");
     expect(revoked()).toHaveLength(2);
+  });
+
+  test("ends the rest too where one has ended by itself meanwhile, which is told where it alone was meant", async () => {
+    const gone = "abcdef" + "b".repeat(16);
+    machine.services.handlers.revokeSession = ({ sessionId }) => {
+      if (sessionId === gone) throw new Failure(ErrorReason.SESSION_NOT_FOUND, "gone");
+      return { sessionIds: [sessionId] };
+    };
+    const { stdout } = await machine.agentkeys("revoke", "--all-others", "--json");
+    expect(JSON.parse(stdout)).toEqual({ revoked: ["abcdeg" + "c".repeat(16)] });
+    expect((await machine.agentkeys("revoke", "abcdef")).code).toBe(1);
+  });
+
+  test("says so when it was this machine's own", async () => {
+    expect((await machine.agentkeys("revoke", "aaaaaa")).stdout).toContain("agentkeys init");
+  });
+
+  test("wants more of an id that two sessions share, and takes one that begins with a hyphen", async () => {
+    const sessions = ["abcdef" + "b".repeat(16), "abcdef" + "c".repeat(16), "-bcdef" + "d".repeat(16)];
+    machine.services.handlers.listSessions = () => ({ sessions: sessions.map((id) => session(id)) });
+    expect((await machine.agentkeys("revoke", "abcdef")).stderr).toContain("More than one session");
+    expect(revoked()).toEqual([]);
+    expect((await machine.agentkeys("revoke", "--", "-bcdef")).code).toBe(0);
+    expect(revoked()).toEqual([sessions[2]]);
+  });
+
+  test("no machine's name forges a line", async () => {
+    const forged = session("a".repeat(22), { deviceName: "x\n\u001b[2J\u202e", lastAudience: "\u009b1A" });
+    machine.services.handlers.listSessions = () => ({ sessions: [forged] });
+    for (const form of [[], ["--json"]]) {
+      const { stdout } = await machine.agentkeys("sessions", ...form);
+      expect(stdout.trimEnd().split("\n")).toHaveLength(2 - form.length);
+      // eslint-disable-next-line no-control-regex -- control characters are what this is about
+      expect(stdout).not.toMatch(/[\u001b\u009b\u202e]/);
+    }
   });
 });
 
@@ -125,6 +162,22 @@ describe("agentkeys events", () => {
     expect(answer.events).toHaveLength(250);
     expect(answer.events.at(-1)?.event_id).toBe("251");
     expect((await machine.agentkeys("events", "--limit", "many")).code).toBe(2);
+  });
+
+  test("ends where pages are empty, however many are promised, and shows no more than was asked for", async () => {
+    const hostile = {
+      eventId: "1",
+      occurredAt: at,
+      action: "login.confirmed",
+      outcome: "ok",
+      subject: "a\u001b[2J\nb",
+    };
+    machine.services.handlers = { listEvents: () => ({ events: [], nextPageToken: "again" }) };
+    expect((await machine.agentkeys("events")).stdout).toMatch(/^WHEN [^\n]*\n$/);
+    machine.services.handlers = { listEvents: () => ({ events: [hostile, hostile, hostile] }) };
+    const { stdout } = await machine.agentkeys("events", "--limit", "2");
+    expect(stdout.trimEnd().split("\n")).toHaveLength(3);
+    expect(stdout).not.toContain("\u001b");
   });
 });
 

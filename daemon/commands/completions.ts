@@ -42,7 +42,7 @@ ${cases}
   esac
   COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }
-complete -F _agentkeys agentkeys
+complete -o default -F _agentkeys agentkeys
 `;
 }
 

@@ -24,8 +24,10 @@ export async function events(context: Context, { limit = "50" }: { limit?: strin
     const page = await asPerson.account.listEvents({ pageSize: Math.min(PAGE, wanted - all.length), pageToken });
     all.push(...page.events);
     pageToken = page.nextPageToken;
-    if (pageToken === "") break;
+    // A page without events is the last one too, whatever it says: nothing would ever come of asking on.
+    if (pageToken === "" || page.events.length === 0) break;
   }
+  all.splice(wanted);
   const rows = all.map((event) => [
     moment(event.occurredAt),
     printable(event.action),
@@ -38,11 +40,11 @@ export async function events(context: Context, { limit = "50" }: { limit?: strin
 
 function eventJson(event: Event) {
   return {
-    event_id: event.eventId,
+    event_id: printable(event.eventId),
     ...(event.occurredAt !== undefined && { occurred_at: timestampDate(event.occurredAt).toISOString() }),
     action: printable(event.action),
     outcome: printable(event.outcome),
-    session_id: event.sessionId,
+    session_id: printable(event.sessionId),
     source_address: printable(event.sourceAddress),
     request_id: printable(event.requestId),
     subject: printable(event.subject),

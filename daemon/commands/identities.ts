@@ -12,7 +12,7 @@ export async function identities(context: Context): Promise<void> {
   const marks = (omniAccount: string, suspended: boolean): string =>
     [omniAccount === enrolment.omniAccount ? "first" : "", suspended ? "SUSPENDED" : ""].filter(Boolean).join(", ");
   const rows = all.map(({ omniAccount, type, value, linkedAt, lastUsedAt, suspended }) => [
-    omniAccount.slice(0, 10),
+    printable(omniAccount).slice(0, 10),
     typeName(type),
     printable(value),
     moment(linkedAt),

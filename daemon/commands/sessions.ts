@@ -6,7 +6,8 @@ import { openAccess } from "../ceremony.ts";
 import type { Context } from "../context.ts";
 import { answer } from "../output.ts";
 import { printable } from "../printable.ts";
-import { Problem } from "../problem.ts";
+import { Problem, problemOf } from "../problem.ts";
+import type { Broker } from "../services.ts";
 import { table } from "../table.ts";
 import { moment } from "../wire-identity.ts";
 
@@ -15,16 +16,17 @@ export async function sessions(context: Context): Promise<void> {
   const { asPerson } = await openAccess(context);
   const { sessions: all } = await asPerson.account.listSessions({});
   const rows = all.map((session) => [
-    session.sessionId.slice(0, 10),
+    printable(session.sessionId).slice(0, 10),
     kindOf(session),
     printable(session.deviceName) || "not named",
     printable(session.sourceAddress),
     moment(session.createdAt),
     moment(session.lastUsedAt),
+    moment(session.expiresAt),
     printable(session.lastAudience) || "-",
     session.current ? "this one" : "",
   ]);
-  const head = ["ID", "KIND", "MACHINE", "FROM", "MADE (UTC)", "LAST USED", "AUDIENCE", ""];
+  const head = ["ID", "KIND", "MACHINE", "FROM", "MADE (UTC)", "LAST USED", "EXPIRES", "AUDIENCE", ""];
   answer(context, { sessions: all.map(sessionJson) }, table([head, ...rows]));
 }
 
@@ -52,10 +54,26 @@ export async function revoke(
   for (const sessionId of targets) {
     // One that ended with another one is no problem.
     if (ended.has(sessionId)) continue;
-    for (const each of (await asPerson.account.revokeSession({ sessionId })).sessionIds) ended.add(each);
+    for (const each of await end(asPerson, sessionId, allOthers)) ended.add(each);
   }
   const count = ended.size === 1 ? "1 session is" : `${ended.size} sessions are`;
-  answer(context, { revoked: [...ended] }, [`${count} ended, everywhere within 10 seconds.`]);
+  answer(context, { revoked: [...ended] }, [
+    `${count} ended, everywhere within 10 seconds.`,
+    ...(own !== undefined && ended.has(own.sessionId)
+      ? ["This machine's own is among them: run `agentkeys init` to sign in."]
+      : []),
+  ]);
+}
+
+/** Where all others are to end, one that has ended by itself since they were listed must not keep the rest alive. */
+async function end({ account }: Broker, sessionId: string, mayBeGone: boolean): Promise<string[]> {
+  try {
+    return (await account.revokeSession({ sessionId })).sessionIds.map(printable);
+  } catch (error) {
+    const problem = problemOf(error);
+    if (mayBeGone && problem.reason === "SESSION_NOT_FOUND") return [];
+    throw problem;
+  }
 }
 
 function named(all: readonly Session[], id: string): string {
@@ -79,7 +97,7 @@ function sessionJson(session: Session) {
   const time = (name: string, value: Session["createdAt"]): object =>
     value === undefined ? {} : { [name]: timestampDate(value).toISOString() };
   return {
-    session_id: session.sessionId,
+    session_id: printable(session.sessionId),
     kind: kindOf(session),
     device_name: printable(session.deviceName),
     source_address: printable(session.sourceAddress),
