@@ -1,5 +1,7 @@
 import { confirm, isCancel } from "@clack/prompts";
 
+import { LoginPurpose } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
+
 import { type Access, accessFor } from "./access.ts";
 import type { Context } from "./context.ts";
 import { openMachine } from "./machine.ts";
@@ -25,10 +27,19 @@ export interface Ceremony {
 }
 
 /** Asks a person for an identity. The proof by the device key on this call is what lets this machine alone use the sign-in. */
-export async function startCeremony(context: Context, { asMachine }: Access, method: SignInMethod): Promise<Ceremony> {
+export async function startCeremony(
+  context: Context,
+  { asMachine }: Access,
+  method: SignInMethod,
+  purpose: LoginPurpose.LINK | LoginPurpose.STEP_UP,
+): Promise<Ceremony> {
   const { io } = context;
   const events = ceremonyScreen(context);
-  const { loginId, loginSecret } = await startSignIn(asMachine, method, printable(io.hostname).slice(0, 64), events);
+  const { loginId, loginSecret } = await startSignIn(
+    asMachine,
+    { method, deviceName: printable(io.hostname).slice(0, 64), purpose },
+    events,
+  );
   return {
     decided: (take) =>
       untilDecided(() => take({ loginId, loginSecret }), io, events, "Nothing was changed. Run the command again."),
@@ -65,7 +76,7 @@ export async function freshly<T>(
         : "This needs a fresh sign-in with an identity of your account.\n",
     );
     const method = stepUpOauth === undefined ? { email: identity.value } : { provider: stepUpOauth };
-    const ceremony = await startCeremony(context, access, method);
+    const ceremony = await startCeremony(context, access, method, LoginPurpose.STEP_UP);
     await ceremony.decided((login) => stepUp(access, login));
     return work();
   }

@@ -1,7 +1,7 @@
 import { decodeJwt, type JWK } from "jose";
 
 import { IdentityType } from "@agentkeys/gen/agentkeys/broker/v1/identity_pb";
-import type { AwaitLoginResponse } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
+import { type AwaitLoginResponse, LoginPurpose } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
 import { type OmniAccount, parseOmniAccount } from "@agentkeys/lib/account";
 import { type Clock, MINUTE } from "@agentkeys/lib/clock";
 import type { RandomBytes } from "@agentkeys/lib/random";
@@ -49,7 +49,7 @@ export async function signIn(
 ): Promise<Enrolment> {
   const deviceKey = await generateDpopKey();
   const broker = callBroker(o.brokerUrl, { key: await createDpopKey(deviceKey, o) });
-  const login = await startSignIn(broker, o.method, o.deviceName, on);
+  const login = await startSignIn(broker, { ...o, purpose: LoginPurpose.SIGN_IN }, on);
   const signedIn = await untilDecided(() => broker.login.awaitLogin(login), o, on, "Run `agentkeys init` again.");
   return enrolmentOf(signedIn, { brokerUrl: o.brokerUrl, deviceKey, obtainedAt: o.clock() });
 }
@@ -63,16 +63,15 @@ export interface StartedSignIn {
 /** Has the broker ask a person who they are, and says what the person has to do. */
 export async function startSignIn(
   { login }: Broker,
-  method: SignInMethod,
-  deviceName: string,
+  { method, deviceName, purpose }: { method: SignInMethod; deviceName: string; purpose: LoginPurpose },
   on: SignInEvents,
 ): Promise<StartedSignIn> {
   if ("email" in method) {
-    const started = await login.startEmailLogin({ email: method.email, deviceName });
+    const started = await login.startEmailLogin({ email: method.email, deviceName, purpose });
     on.mailed(printable(method.email.trim()), codeOf(started), timeOf(started.expiresAt));
     return started;
   }
-  const started = await login.startOauthLogin({ provider: method.provider, deviceName });
+  const started = await login.startOauthLogin({ provider: method.provider, deviceName, purpose });
   const url = pageOf(started.authorizationUrl);
   on.openPage(url, printable(method.provider), codeOf(started), timeOf(started.expiresAt));
   return started;

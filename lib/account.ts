@@ -10,7 +10,7 @@ import { ErrorReason, Failure } from "./failure.ts";
 export type OmniAccount = string & { readonly __brand: "OmniAccount" };
 
 /** How somebody proves who they are. */
-export type IdentityType = "email" | "oauth2" | "evm";
+export type IdentityType = "email" | "oauth2" | "evm" | "passkey";
 
 /** Reads an omni_account as it stands on the wire. @throws Failure INVALID_OMNI_ACCOUNT */
 export function parseOmniAccount(text: string): OmniAccount {

@@ -1,3 +1,5 @@
+import { LoginPurpose } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
+
 import { agreed, freshly, openAccess, startCeremony, type StepUpOptions } from "../ceremony.ts";
 import type { Context } from "../context.ts";
 import { offerJson, offerLines } from "../merge-offer.ts";
@@ -19,7 +21,7 @@ export async function link(context: Context, options: LinkOptions): Promise<void
   const method = methodOf(options);
   const access = await openAccess(context);
   const { account } = access.asPerson;
-  const ceremony = await startCeremony(context, access, method);
+  const ceremony = await startCeremony(context, access, method, LoginPurpose.LINK);
   // The one mail does for every try: what was confirmed stays so until it is used.
   const withIt = <T>(take: (login: StartedSignIn) => Promise<T>): Promise<T> =>
     freshly(context, access, options, () => ceremony.decided(take));

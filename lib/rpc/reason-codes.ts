@@ -40,6 +40,8 @@ const codes: Record<ErrorReason, Code> = {
   [ErrorReason.MAIL_NOT_SENT]: Code.Unavailable,
   [ErrorReason.PROVIDER_UNKNOWN]: Code.NotFound,
   [ErrorReason.PROVIDER_UNAVAILABLE]: Code.Unavailable,
+  [ErrorReason.LOGIN_PURPOSE]: Code.FailedPrecondition,
+  [ErrorReason.PASSKEY_UNKNOWN]: Code.PermissionDenied,
 
   [ErrorReason.CHALLENGE_NOT_FOUND]: Code.NotFound,
   [ErrorReason.CHALLENGE_EXPIRED]: Code.FailedPrecondition,
@@ -47,6 +49,8 @@ const codes: Record<ErrorReason, Code> = {
   [ErrorReason.SIGNATURE_INVALID]: Code.PermissionDenied,
   [ErrorReason.WALLET_TAKEN]: Code.AlreadyExists,
   [ErrorReason.WALLET_NOT_LINKED]: Code.PermissionDenied,
+  [ErrorReason.WALLET_NOT_OWN]: Code.PermissionDenied,
+  [ErrorReason.CHAIN_UNAVAILABLE]: Code.Unavailable,
 
   [ErrorReason.SESSION_NOT_FOUND]: Code.NotFound,
   [ErrorReason.IDENTITY_NOT_FOUND]: Code.NotFound,

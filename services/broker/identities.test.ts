@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { LoginPurpose } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
 import { DAY, MINUTE } from "@agentkeys/lib/clock";
 import { Secret } from "@agentkeys/lib/secret";
 import { presentSession } from "@agentkeys/lib/session";
@@ -27,9 +28,9 @@ let count = 0;
 const newAddress = (name: string): string => `${name}-${++count}@example.com`;
 
 /** A sign-in by mail that `person`'s machine started and the owner of `email` has confirmed. */
-async function proven(person: Person, email: string) {
+async function proven(person: Person, email: string, purpose = LoginPurpose.LINK) {
   const login = broker.clients(person.key && presentSession({ key: person.key })).login;
-  const { loginId, loginSecret } = await login.startEmailLogin({ email });
+  const { loginId, loginSecret } = await login.startEmailLogin({ email, purpose });
   await postForm(broker, "confirm", mailedToken(broker, email));
   return { loginId, loginSecret };
 }
@@ -75,7 +76,7 @@ describe("a linked identity", () => {
     const person = await signIn(broker, newAddress("p"));
     const email = newAddress("second");
     const { login } = broker.clients(person.key && presentSession({ key: person.key }));
-    const { loginId, loginSecret } = await login.startEmailLogin({ email });
+    const { loginId, loginSecret } = await login.startEmailLogin({ email, purpose: LoginPurpose.LINK });
     expect(await reasonOf(person.clients.account.linkIdentity({ loginId, loginSecret }))).toBe("LOGIN_PENDING");
     const stranger = await signIn(broker, newAddress("stranger"));
     await postForm(broker, "confirm", mailedToken(broker, email));
@@ -84,7 +85,7 @@ describe("a linked identity", () => {
     expect(await reasonOf(person.clients.account.linkIdentity(wrong))).toBe("LOGIN_NOT_FOUND");
     await person.clients.account.linkIdentity({ loginId, loginSecret });
     expect(await reasonOf(person.clients.account.linkIdentity({ loginId, loginSecret }))).toBe("LOGIN_NOT_FOUND");
-    expect(await reasonOf(login.awaitLogin({ loginId, loginSecret }))).toBe("LOGIN_NOT_FOUND");
+    expect(await reasonOf(login.awaitLogin({ loginId, loginSecret }))).toBe("LOGIN_PURPOSE");
   });
 
   test("needs a sign-in within 10 minutes, which StepUp renews", async () => {
@@ -93,8 +94,10 @@ describe("a linked identity", () => {
     broker.pass(11 * MINUTE);
     const other = await proven(person, newAddress("other"));
     expect(await reasonOf(person.clients.account.linkIdentity(other))).toBe("FRESH_SIGN_IN_REQUIRED");
-    expect(await reasonOf(person.clients.account.stepUp(other))).toBe("WRONG_ACCOUNT");
-    await person.clients.account.stepUp(await proven(person, email));
+    expect(await reasonOf(person.clients.account.stepUp(other))).toBe("LOGIN_PURPOSE");
+    const stranger = await proven(person, newAddress("stranger"), LoginPurpose.STEP_UP);
+    expect(await reasonOf(person.clients.account.stepUp(stranger))).toBe("WRONG_ACCOUNT");
+    await person.clients.account.stepUp(await proven(person, email, LoginPurpose.STEP_UP));
     expect((await person.clients.account.linkIdentity(other)).identity?.value).toMatch(/^other/);
   });
 });
@@ -156,7 +159,7 @@ describe("merging two accounts", () => {
     expect(await reasonOf(kept.clients.account.mergeAccount({ ...login, offerId: newOffer }))).toBe(
       "FRESH_SIGN_IN_REQUIRED",
     );
-    await kept.clients.account.stepUp(await proven(kept, kept.email));
+    await kept.clients.account.stepUp(await proven(kept, kept.email, LoginPurpose.STEP_UP));
     expect(await reasonOf(kept.clients.account.mergeAccount({ ...login, offerId: newOffer }))).toBe("LOGIN_EXPIRED");
   });
 });

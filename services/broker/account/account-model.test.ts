@@ -13,7 +13,7 @@ import type { Session } from "@agentkeys/lib/session";
 
 import { admit, nameIdentity } from "../identity/index.ts";
 import { createLimits } from "../limits/index.ts";
-import type { Login } from "../login/index.ts";
+import type { Login, LoginPurpose } from "../login/index.ts";
 import { parseDeviceName } from "../login/index.ts";
 import { hashOf } from "../login/secrets.ts";
 import { hashOfToken, reportNotice, tellOthers } from "../notices/index.ts";
@@ -66,11 +66,12 @@ function newWorld(start: number) {
     clock: () => now,
     random: systemRandom,
   };
-  const proven = async (at: number): Promise<{ loginId: string; loginSecret: string; dpopThumbprint: undefined }> => {
+  const proven = async (at: number, purpose: LoginPurpose) => {
     const [loginId, loginSecret] = [`login-${start}-${++count}`, `secret-${count}`];
     const login: Login = {
       loginId,
       method: "email",
+      purpose,
       identity: { type: "email", value: MAILBOXES[at] ?? "" },
       secretHash: hashOf(loginSecret),
       confirmHash: hashOf(loginId),
@@ -109,7 +110,7 @@ function newWorld(start: number) {
       await tx.sessions.insert(record);
       const news = { kind: "machine", subject: "", by: identity.omniAccount, reported: identity.omniAccount } as const;
       await tellOthers(tx, parts, identity.anchor, news, caller);
-      return { ...record, id, issuedAt: now };
+      return { ...record, kind: "identity" as const, id, issuedAt: now };
     });
     machines.push(session);
   };
@@ -135,14 +136,14 @@ function newWorld(start: number) {
       case "link": {
         const session = await acting(s.machine, { restrictedToo: false });
         if (session === undefined) return;
-        const request = { login: await proven(s.mailbox), session, caller };
+        const request = { login: await proven(s.mailbox, "link"), session, caller };
         const outcome = await linkIdentity(parts, request);
         if ("offerId" in outcome) await mergeAccount(parts, { ...request, offerId: outcome.offerId });
         return;
       }
       case "step up": {
         const session = await acting(s.machine, { restrictedToo: true });
-        if (session !== undefined) await stepUp(parts, { login: await proven(s.mailbox), session, caller });
+        if (session !== undefined) await stepUp(parts, { login: await proven(s.mailbox, "step-up"), session, caller });
         return;
       }
       case "unlink": {

@@ -5,7 +5,7 @@ import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
 import { auditEvent } from "../audit/index.ts";
 import { admissionRefusal, type Identity, type IdentityName, nameIdentity } from "../identity/index.ts";
-import { gone, type Login, heldLogin, next } from "../login/index.ts";
+import { gone, type Login, heldLogin, type LoginPurpose, next } from "../login/index.ts";
 import { tellOthers } from "../notices/index.ts";
 import type { WalletLink } from "../wallet/index.ts";
 import { type AccountParts, type AccountStores, freshSession, PROOF_FOR_LINK_MS, type ProvenRequest } from "./parts.ts";
@@ -30,7 +30,7 @@ export interface MergeOffer {
 export async function linkIdentity(parts: AccountParts, request: ProvenRequest): Promise<Identity | MergeOffer> {
   const { session, caller } = request;
   const { anchor } = session;
-  const login = await confirmedLogin(parts, request);
+  const login = await confirmedLogin(parts, request, "link");
   const name = nameOf(login, parts.clientId);
   return parts.transaction(async (tx) => {
     const now = parts.clock();
@@ -54,8 +54,12 @@ export async function linkIdentity(parts: AccountParts, request: ProvenRequest):
 }
 
 /** The sign-in that the caller holds, if its person has confirmed it. @throws Failure LOGIN_*, DPOP_INVALID */
-export async function confirmedLogin({ logins, clock }: AccountParts, { login: held }: ProvenRequest): Promise<Login> {
-  const login = await heldLogin(logins, held);
+export async function confirmedLogin(
+  { logins, clock }: AccountParts,
+  { login: held }: ProvenRequest,
+  purpose: LoginPurpose,
+): Promise<Login> {
+  const login = await heldLogin(logins, held, purpose);
   const status = next(login, "collect", clock());
   if (status instanceof Failure) throw status;
   return login;

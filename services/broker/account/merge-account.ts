@@ -18,7 +18,7 @@ export async function mergeAccount(
 ): Promise<Identity[]> {
   const { session, caller } = request;
   const { anchor: kept, id: sessionId } = session;
-  const login = await confirmedLogin(parts, request);
+  const login = await confirmedLogin(parts, request, "link");
   const name = nameOf(login, parts.clientId);
   return parts.transaction(async (tx) => {
     const now = parts.clock();

@@ -15,7 +15,7 @@ import { type AccountParts, freshSession, PROOF_FOR_UNLINK_MS, type ProvenReques
 export async function stepUp(parts: AccountParts, request: ProvenRequest): Promise<number> {
   const { session, caller } = request;
   const { anchor, id: sessionId } = session;
-  const login = await confirmedLogin(parts, request);
+  const login = await confirmedLogin(parts, request, "step-up");
   const name = nameOf(login, parts.clientId);
   return parts.transaction(async (tx) => {
     const now = parts.clock();

@@ -14,8 +14,9 @@ export interface IdentityRules {
 }
 
 /** Names an identity that somebody has proven. */
-export function nameIdentity({ type, value }: Omit<IdentityName, "omniAccount">, clientId: string): IdentityName {
-  return { type, value, omniAccount: computeOmniAccount({ clientId, identityType: type, identityValue: value }) };
+export function nameIdentity(identity: Omit<IdentityName, "omniAccount">, clientId: string): IdentityName {
+  const { type, value } = identity;
+  return { ...identity, omniAccount: computeOmniAccount({ clientId, identityType: type, identityValue: value }) };
 }
 
 /**

@@ -5,6 +5,8 @@ export interface IdentityName {
   omniAccount: OmniAccount;
   type: IdentityType;
   value: string;
+  /** What it is called for people; it identifies nobody and is never compared. */
+  displayName?: string;
 }
 
 /** One way to sign in to an account. */

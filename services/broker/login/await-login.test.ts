@@ -10,6 +10,7 @@ const NOW = Date.UTC(2030, 0, 1);
 const login: Login = {
   loginId: "login-1",
   method: "email",
+  purpose: "sign-in",
   identity: { type: "email", value: "ada@example.com" },
   secretHash: hashOf("secret"),
   confirmHash: hashOf("link"),

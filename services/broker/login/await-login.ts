@@ -23,7 +23,7 @@ export interface Collection extends HeldLogin {
 
 /**
  * Waits until the person has decided, and hands out the session to the one program that started the sign-in, once.
- * @throws Failure LOGIN_NOT_FOUND, LOGIN_EXPIRED, LOGIN_REFUSED, LOGIN_PENDING, DPOP_INVALID, IDENTITY_SUSPENDED, IDENTITY_UNLINKED,
+ * @throws Failure LOGIN_NOT_FOUND, LOGIN_EXPIRED, LOGIN_REFUSED, LOGIN_PENDING, LOGIN_PURPOSE, DPOP_INVALID, IDENTITY_SUSPENDED, IDENTITY_UNLINKED,
  * SECOND_IDENTITY_REQUIRED
  */
 export async function awaitLogin(
@@ -33,7 +33,7 @@ export async function awaitLogin(
   const { clock, bell, logins } = parts;
   const { signal } = collection;
   for (let patience = collection.patienceMs; ; patience -= POLL_MS) {
-    const login = await heldLogin(logins, collection);
+    const login = await heldLogin(logins, collection, "sign-in");
     const status = next(login, "collect", clock());
     if (!(status instanceof Failure)) {
       // Nobody would get what is handed out once only.

@@ -13,6 +13,7 @@ export type {
   Login,
   LoginIdentity,
   LoginMethod,
+  LoginPurpose,
   LoginStatus,
   LoginStore,
   OauthRequest,

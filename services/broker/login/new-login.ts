@@ -5,13 +5,14 @@ import { Secret } from "@agentkeys/lib/secret";
 import type { Caller } from "../audit/index.ts";
 import type { DeviceName } from "./device-name.ts";
 import { hashOf, newUserCode } from "./secrets.ts";
-import type { Login } from "./store.ts";
+import type { Login, LoginPurpose } from "./store.ts";
 
 /** How long a person has to confirm, and the program to collect. */
 export const LOGIN_LIFE_MS = 15 * MINUTE;
 
 /** What every way to start a sign-in is told. */
 export interface LoginRequest {
+  purpose: LoginPurpose;
   deviceName: DeviceName;
   /** Of the key that starts the sign-in, which alone may collect the session. */
   dpopThumbprint: string | undefined;
@@ -29,13 +30,14 @@ export interface StartedLogin {
 /** A sign-in that waits for its person, with the two secrets of which it keeps the hashes. */
 export function newLogin(
   kind: Pick<Login, "method" | "identity" | "provider">,
-  { deviceName, dpopThumbprint, caller }: LoginRequest,
+  { purpose, deviceName, dpopThumbprint, caller }: LoginRequest,
   { now, random }: { now: number; random: RandomBytes },
 ): { login: Login; loginSecret: string; linkToken: string } {
   const [loginSecret, linkToken] = [randomSecret(random), randomSecret(random)];
   const login: Login = {
     loginId: randomId(random),
     ...kind,
+    purpose,
     secretHash: hashOf(loginSecret),
     confirmHash: hashOf(linkToken),
     userCode: newUserCode(random),

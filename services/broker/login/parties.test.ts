@@ -33,7 +33,7 @@ async function start() {
   const email = parseEmail("ada@example.com");
   const { loginId, loginSecret } = await startEmailLogin(
     { ...logins.parts, mailer, onMailError: () => undefined },
-    { email, deviceName: parseDeviceName("laptop"), dpopThumbprint: KEY, caller },
+    { purpose: "sign-in", email, deviceName: parseDeviceName("laptop"), dpopThumbprint: KEY, caller },
   );
   return { loginId, secret: loginSecret.reveal(), linkToken };
 }

@@ -8,7 +8,10 @@ import type { DeviceName } from "./device-name.ts";
 export type LoginStatus = "pending" | "identified" | "confirmed" | "refused" | "collected";
 
 /** How a person proves who they are. */
-export type LoginMethod = "email" | "oauth2";
+export type LoginMethod = "email" | "oauth2" | "wallet" | "passkey";
+
+/** What a sign-in is for: nothing else can be done with it, and the page that asks the person says so. */
+export type LoginPurpose = "sign-in" | "link" | "step-up";
 
 /** Who a sign-in is for. */
 export type LoginIdentity = Omit<IdentityName, "omniAccount">;
@@ -17,6 +20,7 @@ export type LoginIdentity = Omit<IdentityName, "omniAccount">;
 export interface Login {
   loginId: string;
   method: LoginMethod;
+  purpose: LoginPurpose;
   /** Known from the start by mail; at a provider, once that has answered. */
   identity?: LoginIdentity;
   /** The name of the identity provider; with `oauth2` only. */

@@ -23,7 +23,9 @@ const DEFAULT_PAGE = 50;
 
 export type AccountServiceParts = AccountParts & { store: BrokerStore };
 
-export function createAccountService(parts: AccountServiceParts): ServiceImpl<typeof AccountService> {
+export function createAccountService(
+  parts: AccountServiceParts,
+): Omit<ServiceImpl<typeof AccountService>, "retireWallet"> {
   const { store, clock } = parts;
   return {
     whoAmI: async (_request, context) => {
@@ -128,10 +130,16 @@ function wireOffer(offer: MergeOffer) {
   };
 }
 
+const sessionKinds: Record<SessionRecord["kind"], SessionKind> = {
+  identity: SessionKind.IDENTITY,
+  wallet: SessionKind.WALLET,
+  browser: SessionKind.BROWSER,
+};
+
 function wireSession(record: SessionRecord, current: string) {
   return {
     sessionId: record.sessionId,
-    kind: record.kind === "identity" ? SessionKind.IDENTITY : SessionKind.WALLET,
+    kind: sessionKinds[record.kind],
     createdAt: timestampFromMs(record.createdAt),
     expiresAt: timestampFromMs(record.expiresAt),
     deviceName: record.deviceName,

@@ -1,12 +1,19 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 
-import type { LoginService } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
+import { LoginPurpose as WirePurpose, type LoginService } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
 import { SECOND } from "@agentkeys/lib/clock";
 import { dpopProof } from "@agentkeys/lib/session";
 
 import { parseEmail } from "../identity/index.ts";
-import { awaitLogin, type OauthParts, parseDeviceName, startEmailLogin, startOauthLogin } from "../login/index.ts";
+import {
+  awaitLogin,
+  type LoginPurpose,
+  type OauthParts,
+  parseDeviceName,
+  startEmailLogin,
+  startOauthLogin,
+} from "../login/index.ts";
 import type { Mailer } from "../mail/index.ts";
 import { type RenewalParts, renewSession } from "../token/index.ts";
 import { callerOf, sessionOf, wireIdentity } from "./wire.ts";
@@ -23,10 +30,20 @@ export type LoginServiceParts = OauthParts &
     sessions: { listRevoked(now: number): Promise<string[]> };
   };
 
-export function createLoginService(parts: LoginServiceParts): ServiceImpl<typeof LoginService> {
+const purposes: Record<WirePurpose, LoginPurpose> = {
+  [WirePurpose.UNSPECIFIED]: "sign-in",
+  [WirePurpose.SIGN_IN]: "sign-in",
+  [WirePurpose.LINK]: "link",
+  [WirePurpose.STEP_UP]: "step-up",
+};
+
+export function createLoginService(
+  parts: LoginServiceParts,
+): Omit<ServiceImpl<typeof LoginService>, "startWalletLogin" | "startPasskeyLogin"> {
   return {
     startEmailLogin: async (request, context) => {
       const login = await startEmailLogin(parts, {
+        purpose: purposes[request.purpose],
         email: parseEmail(request.email),
         deviceName: parseDeviceName(request.deviceName),
         dpopThumbprint: context.values.get(dpopProof)?.thumbprint,
@@ -42,6 +59,7 @@ export function createLoginService(parts: LoginServiceParts): ServiceImpl<typeof
 
     startOauthLogin: async (request, context) => {
       const login = await startOauthLogin(parts, {
+        purpose: purposes[request.purpose],
         provider: request.provider,
         deviceName: parseDeviceName(request.deviceName),
         dpopThumbprint: context.values.get(dpopProof)?.thumbprint,

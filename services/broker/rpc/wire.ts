@@ -29,6 +29,7 @@ const identityTypes: Record<IdentityType, WireIdentityType> = {
   email: WireIdentityType.EMAIL,
   oauth2: WireIdentityType.OAUTH2,
   evm: WireIdentityType.EVM,
+  passkey: WireIdentityType.PASSKEY,
 };
 
 export function wireIdentity(identity: Identity) {
@@ -39,6 +40,7 @@ export function wireIdentity(identity: Identity) {
     linkedAt: timestampFromMs(identity.linkedAt),
     lastUsedAt: timestampFromMs(identity.lastUsedAt),
     suspended: identity.suspendedAt !== undefined,
+    displayName: identity.displayName ?? "",
   };
 }
 
@@ -49,5 +51,6 @@ export function wireLink(link: WalletLink) {
     verified: link.verifiedAt !== undefined,
     createdAt: timestampFromMs(link.createdAt),
     ...(link.verifiedAt !== undefined && { verifiedAt: timestampFromMs(link.verifiedAt) }),
+    ...(link.retiredAt !== undefined && { retiredAt: timestampFromMs(link.retiredAt) }),
   };
 }

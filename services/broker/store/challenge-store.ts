@@ -8,7 +8,7 @@ import type { ChallengeTable, Database } from "./schema/index.ts";
 
 export function createChallengeStore(db: Kysely<Database>): ChallengeStore {
   return {
-    insert: async ({ requestId, address, message, startedBy, createdAt, expiresAt }) => {
+    insert: async ({ requestId, address, message, startedBy, loginId, createdAt, expiresAt }) => {
       await db
         .insertInto("challenge")
         .values({
@@ -18,6 +18,7 @@ export function createChallengeStore(db: Kysely<Database>): ChallengeStore {
           session_id: startedBy?.sessionId ?? null,
           anchor: startedBy?.anchor ?? null,
           dpop_thumbprint: startedBy?.dpopThumbprint ?? null,
+          login_id: loginId ?? null,
           created_at: createdAt,
           expires_at: expiresAt,
           spent_at: null,
@@ -63,6 +64,7 @@ function challengeOf(row: Selectable<ChallengeTable>): Challenge {
     address: row.address as EvmAddress,
     message: row.message,
     ...(startedBy && { startedBy }),
+    ...(row.login_id !== null && { loginId: row.login_id }),
     createdAt: row.created_at,
     expiresAt: row.expires_at,
     ...(row.spent_at !== null && { spentAt: row.spent_at }),

@@ -30,13 +30,14 @@ export function createIdentityStore(db: Kysely<Database>): IdentityStore {
         .execute();
       return rows.map(identityOf);
     },
-    link: async ({ omniAccount, type, value }, anchor, { linkedAt, lastUsedAt }) => {
+    link: async ({ omniAccount, type, value, displayName = "" }, anchor, { linkedAt, lastUsedAt }) => {
       const row = await db
         .insertInto("identity")
         .values({
           omni_account: omniAccount,
           type,
           value,
+          display_name: displayName,
           anchor,
           linked_at: linkedAt,
           last_used_at: lastUsedAt,
@@ -62,6 +63,7 @@ function identityOf(row: Selectable<IdentityTable>): Identity {
     omniAccount: row.omni_account as OmniAccount,
     type: row.type as IdentityType,
     value: row.value,
+    ...(row.display_name !== "" && { displayName: row.display_name }),
     anchor: row.anchor as OmniAccount,
     linkedAt: row.linked_at,
     lastUsedAt: row.last_used_at,

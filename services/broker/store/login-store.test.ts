@@ -32,6 +32,7 @@ afterEach(async () => {
 const login: Login = {
   loginId: "login-1",
   method: "email",
+  purpose: "sign-in",
   identity: { type: "email", value: "ada@example.com" },
   secretHash: "5ec4e7",
   confirmHash: "c0ff1e",

@@ -2,7 +2,7 @@ import type { Kysely, Selectable } from "kysely";
 
 import type { IdentityType } from "@agentkeys/lib/account";
 
-import type { DeviceName, Login, LoginMethod, LoginStatus, LoginStore } from "../login/index.ts";
+import type { DeviceName, Login, LoginMethod, LoginPurpose, LoginStatus, LoginStore } from "../login/index.ts";
 import type { Database, LoginTable } from "./schema/index.ts";
 
 export function createLoginStore(db: Kysely<Database>): LoginStore {
@@ -29,10 +29,16 @@ export function createLoginStore(db: Kysely<Database>): LoginStore {
         .executeTakeFirst();
       return row !== undefined;
     },
-    identify: async (loginId, { type, value }, browserHash, now) => {
+    identify: async (loginId, { type, value, displayName = "" }, browserHash, now) => {
       const row = await db
         .updateTable("login")
-        .set({ status: "identified", identity_type: type, identity_value: value, browser_hash: browserHash })
+        .set({
+          status: "identified",
+          identity_type: type,
+          identity_value: value,
+          display_name: displayName,
+          browser_hash: browserHash,
+        })
         .where("login_id", "=", loginId)
         .where("status", "=", "pending")
         .where("expires_at", ">", now)
@@ -54,9 +60,12 @@ function rowOf(login: Login): LoginTable {
   return {
     login_id: login.loginId,
     method: login.method,
+    purpose: login.purpose,
     provider: login.provider ?? null,
     identity_type: login.identity?.type ?? null,
     identity_value: login.identity?.value ?? null,
+    display_name: login.identity?.displayName ?? "",
+    new_passkey: null,
     browser_hash: login.browserHash ?? null,
     secret_hash: login.secretHash,
     confirm_hash: login.confirmHash,
@@ -76,10 +85,15 @@ function loginOf(row: Selectable<LoginTable>): Login {
   return {
     loginId: row.login_id,
     method: row.method as LoginMethod,
+    purpose: row.purpose as LoginPurpose,
     ...(row.provider !== null && { provider: row.provider }),
     ...(row.identity_type !== null &&
       row.identity_value !== null && {
-        identity: { type: row.identity_type as IdentityType, value: row.identity_value },
+        identity: {
+          type: row.identity_type as IdentityType,
+          value: row.identity_value,
+          ...(row.display_name !== "" && { displayName: row.display_name }),
+        },
       }),
     ...(row.browser_hash !== null && { browserHash: row.browser_hash }),
     secretHash: row.secret_hash,

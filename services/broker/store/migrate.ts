@@ -5,12 +5,14 @@ import { SettingsError } from "@agentkeys/lib/settings";
 
 import * as initial from "./migrations/001-initial.ts";
 import * as identities from "./migrations/002-identities.ts";
+import * as walletsPasskeysBrowsers from "./migrations/003-wallets-passkeys-browsers.ts";
 import type { Database } from "./schema/index.ts";
 
 /** In order; a store's version is the number of those it has been through. Never change one that was released: add another. */
 const migrations: readonly { name: string; up: (db: Kysely<unknown>) => Promise<void> }[] = [
   { name: "001-initial", up: initial.up },
   { name: "002-identities", up: identities.up },
+  { name: "003-wallets-passkeys-browsers", up: walletsPasskeysBrowsers.up },
 ];
 
 /**

@@ -2,7 +2,6 @@ import { type Kysely, type Selectable, sql } from "kysely";
 
 import type { OmniAccount } from "@agentkeys/lib/account";
 import type { EvmAddress } from "@agentkeys/lib/ethereum";
-import type { SessionKind } from "@agentkeys/lib/session";
 
 import type { SessionRecord, SessionStore } from "../token/index.ts";
 import type { Database, SessionTable } from "./schema/index.ts";
@@ -127,6 +126,7 @@ function rowOf(session: SessionRecord): SessionTable {
     wallet: session.wallet ?? null,
     parent_id: session.parentId ?? null,
     dpop_thumbprint: session.dpopThumbprint ?? null,
+    cookie_hash: session.cookieHash ?? null,
     device_name: session.deviceName,
     source_address: session.sourceAddress,
     signed_in_at: session.signedInAt,
@@ -143,13 +143,14 @@ function rowOf(session: SessionRecord): SessionTable {
 function sessionOf(row: Selectable<SessionTable>): SessionRecord {
   return {
     sessionId: row.session_id,
-    kind: row.kind as SessionKind,
+    kind: row.kind as SessionRecord["kind"],
     subject: row.subject as OmniAccount,
     anchor: row.anchor as OmniAccount,
     ...(row.identity !== null && { identity: row.identity as OmniAccount }),
     ...(row.wallet !== null && { wallet: row.wallet as EvmAddress }),
     ...(row.parent_id !== null && { parentId: row.parent_id }),
     ...(row.dpop_thumbprint !== null && { dpopThumbprint: row.dpop_thumbprint }),
+    ...(row.cookie_hash !== null && { cookieHash: row.cookie_hash }),
     deviceName: row.device_name,
     sourceAddress: row.source_address,
     signedInAt: row.signed_in_at,

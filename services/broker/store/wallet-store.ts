@@ -21,7 +21,7 @@ export function createWalletStore(db: Kysely<Database>): WalletStore {
     claim: async (anchor, address, now) => {
       const row = await db
         .insertInto("wallet_link")
-        .values({ anchor, address, created_at: now, verified_at: null })
+        .values({ anchor, address, created_at: now, verified_at: null, retired_at: null })
         .onConflict((conflict) =>
           conflict.columns(["anchor", "address"]).doUpdateSet((e) => ({ address: e.ref("excluded.address") })),
         )
@@ -68,5 +68,6 @@ function linkOf(row: Selectable<WalletLinkTable>): WalletLink {
     address: row.address as EvmAddress,
     createdAt: row.created_at,
     ...(row.verified_at !== null && { verifiedAt: row.verified_at }),
+    ...(row.retired_at !== null && { retiredAt: row.retired_at }),
   };
 }

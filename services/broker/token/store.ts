@@ -5,7 +5,8 @@ import type { SessionKind } from "@agentkeys/lib/session";
 /** A session as the broker remembers it; the token itself is never kept. */
 export interface SessionRecord {
   sessionId: string;
-  kind: SessionKind;
+  /** `browser`: signed in to the account's page, by a cookie. */
+  kind: SessionKind | "browser";
   subject: OmniAccount;
   anchor: OmniAccount;
   identity?: OmniAccount;
@@ -13,6 +14,8 @@ export interface SessionRecord {
   /** The identity session that it came from; it ends with that. */
   parentId?: string;
   dpopThumbprint?: string;
+  /** SHA-256 of the cookie, in lower-case hex; of a browser's session only. */
+  cookieHash?: string;
   deviceName: string;
   sourceAddress: string;
   /** When the person signed in; renewing does not change it. */

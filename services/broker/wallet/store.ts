@@ -8,6 +8,8 @@ export interface WalletLink {
   createdAt: number;
   /** Absent on a claim. */
   verifiedAt?: number;
+  /** Set where its owner took it out of use. */
+  retiredAt?: number;
 }
 
 export interface WalletStore {
@@ -31,6 +33,8 @@ export interface Challenge {
   message: string;
   /** The session that it was started under, with its account and key; absent when anyone started it. */
   startedBy?: { sessionId: string; anchor: OmniAccount; dpopThumbprint?: string };
+  /** The sign-in that it confirms, where an own wallet is to sign in; never together with `startedBy`. */
+  loginId?: string;
   createdAt: number;
   expiresAt: number;
   spentAt?: number;

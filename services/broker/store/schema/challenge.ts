@@ -6,6 +6,7 @@ export interface ChallengeTable {
   session_id: string | null;
   anchor: string | null;
   dpop_thumbprint: string | null;
+  login_id: string | null;
   created_at: number;
   expires_at: number;
   spent_at: number | null;

@@ -5,6 +5,7 @@ import type { IdentityTable } from "./identity.ts";
 import type { LoginTable } from "./login.ts";
 import type { NoticeTable } from "./notice.ts";
 import type { OauthRequestTable } from "./oauth-request.ts";
+import type { PasskeyChallengeTable, PasskeyTable } from "./passkey.ts";
 import type { SessionTable } from "./session.ts";
 import type { SettingTable } from "./setting.ts";
 import type { SigningKeyTable } from "./signing-key.ts";
@@ -18,6 +19,8 @@ export interface Database {
   login: LoginTable;
   notice: NoticeTable;
   oauth_request: OauthRequestTable;
+  passkey: PasskeyTable;
+  passkey_challenge: PasskeyChallengeTable;
   session: SessionTable;
   wallet_link: WalletLinkTable;
   challenge: ChallengeTable;
@@ -33,6 +36,8 @@ export type {
   LoginTable,
   NoticeTable,
   OauthRequestTable,
+  PasskeyChallengeTable,
+  PasskeyTable,
   SessionTable,
   SettingTable,
   SigningKeyTable,

@@ -2,9 +2,13 @@
 export interface LoginTable {
   login_id: string;
   method: string;
+  purpose: string;
   provider: string | null;
   identity_type: string | null;
   identity_value: string | null;
+  display_name: string;
+  /** JSON of the passkey that this sign-in made, until it is linked. */
+  new_passkey: string | null;
   browser_hash: string | null;
   secret_hash: string;
   confirm_hash: string;

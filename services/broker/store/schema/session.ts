@@ -8,6 +8,7 @@ export interface SessionTable {
   wallet: string | null;
   parent_id: string | null;
   dpop_thumbprint: string | null;
+  cookie_hash: string | null;
   device_name: string;
   source_address: string;
   signed_in_at: number;

@@ -4,4 +4,5 @@ export interface WalletLinkTable {
   address: string;
   created_at: number;
   verified_at: number | null;
+  retired_at: number | null;
 }

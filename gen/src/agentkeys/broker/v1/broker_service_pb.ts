@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentkeys/broker/v1/broker_service.proto.
  */
 export const file_agentkeys_broker_v1_broker_service: GenFile = /*@__PURE__*/
-  fileDesc("CihhZ2VudGtleXMvYnJva2VyL3YxL2Jyb2tlcl9zZXJ2aWNlLnByb3RvEhNhZ2VudGtleXMuYnJva2VyLnYxIs8BChFMaW5rV2FsbGV0UmVxdWVzdBK5AQoHYWRkcmVzcxgBIAEoCUKnAbpInwFynAEyE14weFswLTlhLWZBLUZdezQwfSSSAioweGRlNzA5ZjIxMDIzMDYyMjA5MjEwNjAzMTQ3MTU2MjkwODBlMmZiNzeSAioweERFNzA5RjIxMDIzMDYyMjA5MjEwNjAzMTQ3MTU2MjkwODBFMkZCNzeSAioweDVhQWViNjA1M0YzRTk0QzliOUEwOWYzMzY2OTQzNUU3RWYxQmVBZWSQ4hgIIkMKEkxpbmtXYWxsZXRSZXNwb25zZRItCgRsaW5rGAEgASgLMh8uYWdlbnRrZXlzLmJyb2tlci52MS5XYWxsZXRMaW5rItQBChZTdGFydFdhbGxldEF1dGhSZXF1ZXN0ErkBCgdhZGRyZXNzGAEgASgJQqcBukifAXKcATITXjB4WzAtOWEtZkEtRl17NDB9JJICKjB4ZGU3MDlmMjEwMjMwNjIyMDkyMTA2MDMxNDcxNTYyOTA4MGUyZmI3N5ICKjB4REU3MDlGMjEwMjMwNjIyMDkyMTA2MDMxNDcxNTYyOTA4MEUyRkI3N5ICKjB4NWFBZWI2MDUzRjNFOTRDOWI5QTA5ZjMzNjY5NDM1RTdFZjFCZUFlZJDiGAgijAEKF1N0YXJ0V2FsbGV0QXV0aFJlc3BvbnNlEhIKCnJlcXVlc3RfaWQYASABKAkSFAoMc2l3ZV9tZXNzYWdlGAIgASgJEhcKD2NoYWxsZW5nZV90b2tlbhgDIAEoCRIuCgpleHBpcmVzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ1ChNWZXJpZnlXYWxsZXRSZXF1ZXN0Ei4KCnJlcXVlc3RfaWQYASABKAlCGrpIF3IVMhNeW0EtWmEtejAtOV8tXXsyMn0kEi4KCXNpZ25hdHVyZRgCIAEoCUIbukgYchYyFF4weFswLTlhLWZBLUZdezEzMH0kIokBChRWZXJpZnlXYWxsZXRSZXNwb25zZRITCgtzZXNzaW9uX2p3dBgBIAEoCRIUCgxvbW5pX2FjY291bnQYAiABKAkSFgoOd2FsbGV0X2FkZHJlc3MYAyABKAkSLgoKZXhwaXJlc19hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiaQoSTWludE9pZGNKd3RSZXF1ZXN0ElMKCGF1ZGllbmNlGAEgASgJQkG6SD5yPDIOXlshLX5dezAsMjU1fSSSAhFzdHMuYW1hem9uYXdzLmNvbZICFWh0dHBzOi8vb3RoZXIuZXhhbXBsZSJSChNNaW50T2lkY0p3dFJlc3BvbnNlEgsKA2p3dBgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcDK1BAoNQnJva2VyU2VydmljZRJ9CgpMaW5rV2FsbGV0EiYuYWdlbnRrZXlzLmJyb2tlci52MS5MaW5rV2FsbGV0UmVxdWVzdBonLmFnZW50a2V5cy5icm9rZXIudjEuTGlua1dhbGxldFJlc3BvbnNlIh6I4hgDgtPkkwIUOgEqIg8vdjEvd2FsbGV0L2xpbmsSkgEKD1N0YXJ0V2FsbGV0QXV0aBIrLmFnZW50a2V5cy5icm9rZXIudjEuU3RhcnRXYWxsZXRBdXRoUmVxdWVzdBosLmFnZW50a2V5cy5icm9rZXIudjEuU3RhcnRXYWxsZXRBdXRoUmVzcG9uc2UiJIjiGAKC0+STAho6ASoiFS92MS9hdXRoL3dhbGxldC9zdGFydBKKAQoMVmVyaWZ5V2FsbGV0EiguYWdlbnRrZXlzLmJyb2tlci52MS5WZXJpZnlXYWxsZXRSZXF1ZXN0GikuYWdlbnRrZXlzLmJyb2tlci52MS5WZXJpZnlXYWxsZXRSZXNwb25zZSIliOIYAYLT5JMCGzoBKiIWL3YxL2F1dGgvd2FsbGV0L3ZlcmlmeRKCAQoLTWludE9pZGNKd3QSJy5hZ2VudGtleXMuYnJva2VyLnYxLk1pbnRPaWRjSnd0UmVxdWVzdBooLmFnZW50a2V5cy5icm9rZXIudjEuTWludE9pZGNKd3RSZXNwb25zZSIgiOIYBILT5JMCFjoBKiIRL3YxL21pbnQtb2lkYy1qd3RiBnByb3RvMw", [file_agentkeys_access_v1_access, file_agentkeys_broker_v1_identity, file_agentkeys_errors_v1_error_reason, file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp]);
+  fileDesc("CihhZ2VudGtleXMvYnJva2VyL3YxL2Jyb2tlcl9zZXJ2aWNlLnByb3RvEhNhZ2VudGtleXMuYnJva2VyLnYxIs8BChFMaW5rV2FsbGV0UmVxdWVzdBK5AQoHYWRkcmVzcxgBIAEoCUKnAbpInwFynAEyE14weFswLTlhLWZBLUZdezQwfSSSAioweGRlNzA5ZjIxMDIzMDYyMjA5MjEwNjAzMTQ3MTU2MjkwODBlMmZiNzeSAioweERFNzA5RjIxMDIzMDYyMjA5MjEwNjAzMTQ3MTU2MjkwODBFMkZCNzeSAioweDVhQWViNjA1M0YzRTk0QzliOUEwOWYzMzY2OTQzNUU3RWYxQmVBZWSQ4hgIIkMKEkxpbmtXYWxsZXRSZXNwb25zZRItCgRsaW5rGAEgASgLMh8uYWdlbnRrZXlzLmJyb2tlci52MS5XYWxsZXRMaW5rIroCChZTdGFydFdhbGxldEF1dGhSZXF1ZXN0ErkBCgdhZGRyZXNzGAEgASgJQqcBukifAXKcATITXjB4WzAtOWEtZkEtRl17NDB9JJICKjB4ZGU3MDlmMjEwMjMwNjIyMDkyMTA2MDMxNDcxNTYyOTA4MGUyZmI3N5ICKjB4REU3MDlGMjEwMjMwNjIyMDkyMTA2MDMxNDcxNTYyOTA4MEUyRkI3N5ICKjB4NWFBZWI2MDUzRjNFOTRDOWI5QTA5ZjMzNjY5NDM1RTdFZjFCZUFlZJDiGAgSLwoIbG9naW5faWQYAiABKAlCHbpIGnIYMhZeKFtBLVphLXowLTlfLV17MjJ9KT8kEjMKDGxvZ2luX3NlY3JldBgDIAEoCUIdukgachgyFl4oW0EtWmEtejAtOV8tXXs0M30pPyQijAEKF1N0YXJ0V2FsbGV0QXV0aFJlc3BvbnNlEhIKCnJlcXVlc3RfaWQYASABKAkSFAoMc2l3ZV9tZXNzYWdlGAIgASgJEhcKD2NoYWxsZW5nZV90b2tlbhgDIAEoCRIuCgpleHBpcmVzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKNAQoTVmVyaWZ5V2FsbGV0UmVxdWVzdBIuCgpyZXF1ZXN0X2lkGAEgASgJQhq6SBdyFTITXltBLVphLXowLTlfLV17MjJ9JBJGCglzaWduYXR1cmUYAiABKAlCM7pIMHIuGIJAMileMHgoWzAtOWEtZkEtRl17Mn0pezY1fShbMC05YS1mQS1GXXsyfSkqJCKJAQoUVmVyaWZ5V2FsbGV0UmVzcG9uc2USEwoLc2Vzc2lvbl9qd3QYASABKAkSFAoMb21uaV9hY2NvdW50GAIgASgJEhYKDndhbGxldF9hZGRyZXNzGAMgASgJEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImkKEk1pbnRPaWRjSnd0UmVxdWVzdBJTCghhdWRpZW5jZRgBIAEoCUJBukg+cjwyDl5bIS1+XXswLDI1NX0kkgIRc3RzLmFtYXpvbmF3cy5jb22SAhVodHRwczovL290aGVyLmV4YW1wbGUiUgoTTWludE9pZGNKd3RSZXNwb25zZRILCgNqd3QYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAytQQKDUJyb2tlclNlcnZpY2USfQoKTGlua1dhbGxldBImLmFnZW50a2V5cy5icm9rZXIudjEuTGlua1dhbGxldFJlcXVlc3QaJy5hZ2VudGtleXMuYnJva2VyLnYxLkxpbmtXYWxsZXRSZXNwb25zZSIeiOIYA4LT5JMCFDoBKiIPL3YxL3dhbGxldC9saW5rEpIBCg9TdGFydFdhbGxldEF1dGgSKy5hZ2VudGtleXMuYnJva2VyLnYxLlN0YXJ0V2FsbGV0QXV0aFJlcXVlc3QaLC5hZ2VudGtleXMuYnJva2VyLnYxLlN0YXJ0V2FsbGV0QXV0aFJlc3BvbnNlIiSI4hgCgtPkkwIaOgEqIhUvdjEvYXV0aC93YWxsZXQvc3RhcnQSigEKDFZlcmlmeVdhbGxldBIoLmFnZW50a2V5cy5icm9rZXIudjEuVmVyaWZ5V2FsbGV0UmVxdWVzdBopLmFnZW50a2V5cy5icm9rZXIudjEuVmVyaWZ5V2FsbGV0UmVzcG9uc2UiJYjiGAGC0+STAhs6ASoiFi92MS9hdXRoL3dhbGxldC92ZXJpZnkSggEKC01pbnRPaWRjSnd0EicuYWdlbnRrZXlzLmJyb2tlci52MS5NaW50T2lkY0p3dFJlcXVlc3QaKC5hZ2VudGtleXMuYnJva2VyLnYxLk1pbnRPaWRjSnd0UmVzcG9uc2UiIIjiGASC0+STAhY6ASoiES92MS9taW50LW9pZGMtand0YgZwcm90bzM", [file_agentkeys_access_v1_access, file_agentkeys_broker_v1_identity, file_agentkeys_errors_v1_error_reason, file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp]);
 
 /**
  * LinkWalletRequest names the claimed address.
@@ -74,6 +74,20 @@ export type StartWalletAuthRequest = Message<"agentkeys.broker.v1.StartWalletAut
    * @generated from field: string address = 1;
    */
   address: string;
+
+  /**
+   * The sign-in that StartWalletLogin began; empty where the wallet is to get a session of its own.
+   *
+   * @generated from field: string login_id = 2;
+   */
+  loginId: string;
+
+  /**
+   * Secret: the sign-in's secret, together with `login_id`.
+   *
+   * @generated from field: string login_secret = 3;
+   */
+  loginSecret: string;
 };
 
 /**
@@ -105,7 +119,7 @@ export type StartWalletAuthResponse = Message<"agentkeys.broker.v1.StartWalletAu
 
   /**
    * A JWS of the broker's over the challenge (`typ` `agentkeys-challenge+jwt`), which lets a signer refuse what the broker
-   * never asked for: jti (the request id), address, domain, nonce, message_sha256, exp.
+   * never asked for; empty where the challenge is for a sign-in: jti (the request id), address, domain, nonce, message_sha256, exp.
    *
    * @generated from field: string challenge_token = 3;
    */
@@ -140,7 +154,8 @@ export type VerifyWalletRequest = Message<"agentkeys.broker.v1.VerifyWalletReque
   requestId: string;
 
   /**
-   * `0x` and 130 hex characters: r, s, v.
+   * `0x` and 130 hex characters: r, s, v. Of a contract wallet (ERC-1271, ERC-6492), where the broker serves those: `0x` and up to 4,096
+   * bytes in hex.
    *
    * @generated from field: string signature = 2;
    */
@@ -161,7 +176,7 @@ export const VerifyWalletRequestSchema: GenMessage<VerifyWalletRequest> = /*@__P
  */
 export type VerifyWalletResponse = Message<"agentkeys.broker.v1.VerifyWalletResponse"> & {
   /**
-   * Secret: the session token, a JWT (`typ` `at+jwt`) of kind `wallet`.
+   * Secret: the session token, a JWT (`typ` `at+jwt`) of kind `wallet`; empty where the challenge was for a sign-in.
    *
    * @generated from field: string session_jwt = 1;
    */
@@ -182,7 +197,7 @@ export type VerifyWalletResponse = Message<"agentkeys.broker.v1.VerifyWalletResp
   walletAddress: string;
 
   /**
-   * When the session token expires, 1 hour from now.
+   * When the session token expires, 1 hour from now; where the challenge was for a sign-in, when that has to be collected.
    *
    * @generated from field: google.protobuf.Timestamp expires_at = 4;
    */
@@ -266,7 +281,10 @@ export const BrokerService: GenService<{
   },
   /**
    * StartWalletAuth makes an EIP-4361 message for the wallet to sign. Under an identity session, a correct signature also
-   * confirms that account's claim to the address. Errors: INVALID_ADDRESS, RATE_LIMITED, SESSION_*.
+   * confirms that account's claim to the address. With a sign-in that StartWalletLogin began, it confirms that sign-in instead: the
+   * wallet is then the identity (type `evm`), the message says which machine signs in and shows its code, and there is no challenge
+   * token, so that no key service signs it. A wallet that is linked to an account is nobody's identity.
+   * Errors: INVALID_ADDRESS, RATE_LIMITED, SESSION_*, LOGIN_NOT_FOUND, LOGIN_EXPIRED, LOGIN_REFUSED, WALLET_NOT_OWN.
    *
    * @generated from rpc agentkeys.broker.v1.BrokerService.StartWalletAuth
    */
@@ -276,7 +294,8 @@ export const BrokerService: GenService<{
     output: typeof StartWalletAuthResponseSchema;
   },
   /**
-   * VerifyWallet checks the signature over the stored message and answers with a wallet session. The challenge is spent by
+   * VerifyWallet checks the signature over the stored message and answers with a wallet session; where the challenge was made for a
+   * sign-in it confirms that instead, and gives no session: AwaitLogin does. The challenge is spent by
    * the first correct signature. A DPoP proof on this call binds the session to its key; where the challenge was started
    * under a DPoP-bound identity session, the proof must be there and by the same key.
    * Errors: CHALLENGE_NOT_FOUND, CHALLENGE_EXPIRED, CHALLENGE_SPENT, SIGNATURE_INVALID, WALLET_TAKEN, RATE_LIMITED, DPOP_*.

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentkeys/broker/v1/identity.proto.
  */
 export const file_agentkeys_broker_v1_identity: GenFile = /*@__PURE__*/
-  fileDesc("CiJhZ2VudGtleXMvYnJva2VyL3YxL2lkZW50aXR5LnByb3RvEhNhZ2VudGtleXMuYnJva2VyLnYxItQBCghJZGVudGl0eRIUCgxvbW5pX2FjY291bnQYASABKAkSLwoEdHlwZRgCIAEoDjIhLmFnZW50a2V5cy5icm9rZXIudjEuSWRlbnRpdHlUeXBlEg0KBXZhbHVlGAMgASgJEi0KCWxpbmtlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbGFzdF91c2VkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglzdXNwZW5kZWQYBiABKAgiqgEKCldhbGxldExpbmsSDwoHYWRkcmVzcxgBIAEoCRIYChBjaGVja3N1bV9hZGRyZXNzGAIgASgJEhAKCHZlcmlmaWVkGAMgASgIEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3ZlcmlmaWVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCp3CgxJZGVudGl0eVR5cGUSHQoZSURFTlRJVFlfVFlQRV9VTlNQRUNJRklFRBAAEhcKE0lERU5USVRZX1RZUEVfRU1BSUwQARIYChRJREVOVElUWV9UWVBFX09BVVRIMhACEhUKEUlERU5USVRZX1RZUEVfRVZNEANiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("CiJhZ2VudGtleXMvYnJva2VyL3YxL2lkZW50aXR5LnByb3RvEhNhZ2VudGtleXMuYnJva2VyLnYxIuoBCghJZGVudGl0eRIUCgxvbW5pX2FjY291bnQYASABKAkSLwoEdHlwZRgCIAEoDjIhLmFnZW50a2V5cy5icm9rZXIudjEuSWRlbnRpdHlUeXBlEg0KBXZhbHVlGAMgASgJEi0KCWxpbmtlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMbGFzdF91c2VkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglzdXNwZW5kZWQYBiABKAgSFAoMZGlzcGxheV9uYW1lGAcgASgJItoBCgpXYWxsZXRMaW5rEg8KB2FkZHJlc3MYASABKAkSGAoQY2hlY2tzdW1fYWRkcmVzcxgCIAEoCRIQCgh2ZXJpZmllZBgDIAEoCBIuCgpjcmVhdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt2ZXJpZmllZF9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKcmV0aXJlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqkgEKDElkZW50aXR5VHlwZRIdChlJREVOVElUWV9UWVBFX1VOU1BFQ0lGSUVEEAASFwoTSURFTlRJVFlfVFlQRV9FTUFJTBABEhgKFElERU5USVRZX1RZUEVfT0FVVEgyEAISFQoRSURFTlRJVFlfVFlQRV9FVk0QAxIZChVJREVOVElUWV9UWVBFX1BBU1NLRVkQBGIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * Identity is one way to sign in to an account.
@@ -62,6 +62,14 @@ export type Identity = Message<"agentkeys.broker.v1.Identity"> & {
    * @generated from field: bool suspended = 6;
    */
   suspended: boolean;
+
+  /**
+   * What it is called for people, where the value says little: an account's name at its provider, a passkey's device; may be empty. It
+   * identifies nobody and is never compared.
+   *
+   * @generated from field: string display_name = 7;
+   */
+  displayName: string;
 };
 
 /**
@@ -111,6 +119,13 @@ export type WalletLink = Message<"agentkeys.broker.v1.WalletLink"> & {
    * @generated from field: google.protobuf.Timestamp verified_at = 5;
    */
   verifiedAt?: Timestamp | undefined;
+
+  /**
+   * When its owner retired it: it stays theirs and stays listed, and gets no session any more. Absent on one that is in use.
+   *
+   * @generated from field: google.protobuf.Timestamp retired_at = 6;
+   */
+  retiredAt?: Timestamp | undefined;
 };
 
 /**
@@ -153,6 +168,14 @@ export enum IdentityType {
    * @generated from enum value: IDENTITY_TYPE_EVM = 3;
    */
   EVM = 3,
+
+  /**
+   * A passkey (WebAuthn): the value is the credential id in base64url. It signs in to the account that it was linked to, and starts
+   * none.
+   *
+   * @generated from enum value: IDENTITY_TYPE_PASSKEY = 4;
+   */
+  PASSKEY = 4,
 }
 
 /**

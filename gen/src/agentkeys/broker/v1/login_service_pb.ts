@@ -2,8 +2,8 @@
 // @generated from file agentkeys/broker/v1/login_service.proto (package agentkeys.broker.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_agentkeys_access_v1_access } from "../../access/v1/access_pb.js";
 import type { Identity } from "./identity_pb.js";
 import { file_agentkeys_broker_v1_identity } from "./identity_pb.js";
@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentkeys/broker/v1/login_service.proto.
  */
 export const file_agentkeys_broker_v1_login_service: GenFile = /*@__PURE__*/
-  fileDesc("CidhZ2VudGtleXMvYnJva2VyL3YxL2xvZ2luX3NlcnZpY2UucHJvdG8SE2FnZW50a2V5cy5icm9rZXIudjEizwEKFlN0YXJ0RW1haWxMb2dpblJlcXVlc3QSgQEKBWVtYWlsGAEgASgJQnK6SGtyaRADGP4BMhdeXHMqW15cc0BdK0BbXlxzQF0rXHMqJJICD2FkYUBleGFtcGxlLmNvbZICGGFkYStrZXlzQGLDvGNoZXIuZXhhbXBsZZICGyAgQWRhLkxvdmVsYWNlQEV4YW1wbGUuQ09NIJDiGAYSMQoLZGV2aWNlX25hbWUYAiABKAlCHLpIGXIXGEAyE15bXlx4MDAtXHgxZlx4N2ZdKiQihAEKF1N0YXJ0RW1haWxMb2dpblJlc3BvbnNlEhAKCGxvZ2luX2lkGAEgASgJEhQKDGxvZ2luX3NlY3JldBgCIAEoCRIRCgl1c2VyX2NvZGUYAyABKAkSLgoKZXhwaXJlc19hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAifwoWU3RhcnRPYXV0aExvZ2luUmVxdWVzdBIyCghwcm92aWRlchgBIAEoCUIgukgdchsyGV5bYS16MC05XVthLXowLTktXXswLDMxfSQSMQoLZGV2aWNlX25hbWUYAiABKAlCHLpIGXIXGEAyE15bXlx4MDAtXHgxZlx4N2ZdKiQinwEKF1N0YXJ0T2F1dGhMb2dpblJlc3BvbnNlEhAKCGxvZ2luX2lkGAEgASgJEhQKDGxvZ2luX3NlY3JldBgCIAEoCRIRCgl1c2VyX2NvZGUYAyABKAkSGQoRYXV0aG9yaXphdGlvbl91cmwYBCABKAkSLgoKZXhwaXJlc19hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAicwoRQXdhaXRMb2dpblJlcXVlc3QSLAoIbG9naW5faWQYASABKAlCGrpIF3IVMhNeW0EtWmEtejAtOV8tXXsyMn0kEjAKDGxvZ2luX3NlY3JldBgCIAEoCUIaukgXchUyE15bQS1aYS16MC05Xy1dezQzfSQioAEKEkF3YWl0TG9naW5SZXNwb25zZRITCgtzZXNzaW9uX2p3dBgBIAEoCRIUCgxvbW5pX2FjY291bnQYAiABKAkSLwoIaWRlbnRpdHkYAyABKAsyHS5hZ2VudGtleXMuYnJva2VyLnYxLklkZW50aXR5Ei4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhUKE1JlbmV3U2Vzc2lvblJlcXVlc3QikAEKFFJlbmV3U2Vzc2lvblJlc3BvbnNlEhMKC3Nlc3Npb25fand0GAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKD3JlbmV3YWJsZV91bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiHAoaTGlzdFJldm9rZWRTZXNzaW9uc1JlcXVlc3QiMgobTGlzdFJldm9rZWRTZXNzaW9uc1Jlc3BvbnNlEhMKC3Nlc3Npb25faWRzGAEgAygJMuYFCgxMb2dpblNlcnZpY2USkQEKD1N0YXJ0RW1haWxMb2dpbhIrLmFnZW50a2V5cy5icm9rZXIudjEuU3RhcnRFbWFpbExvZ2luUmVxdWVzdBosLmFnZW50a2V5cy5icm9rZXIudjEuU3RhcnRFbWFpbExvZ2luUmVzcG9uc2UiI4jiGAGC0+STAhk6ASoiFC92MS9hdXRoL2VtYWlsL3N0YXJ0EpIBCg9TdGFydE9hdXRoTG9naW4SKy5hZ2VudGtleXMuYnJva2VyLnYxLlN0YXJ0T2F1dGhMb2dpblJlcXVlc3QaLC5hZ2VudGtleXMuYnJva2VyLnYxLlN0YXJ0T2F1dGhMb2dpblJlc3BvbnNlIiSI4hgBgtPkkwIaOgEqIhUvdjEvYXV0aC9vYXV0aDIvc3RhcnQSggEKCkF3YWl0TG9naW4SJi5hZ2VudGtleXMuYnJva2VyLnYxLkF3YWl0TG9naW5SZXF1ZXN0GicuYWdlbnRrZXlzLmJyb2tlci52MS5Bd2FpdExvZ2luUmVzcG9uc2UiI4jiGAGC0+STAhk6ASoiFC92MS9hdXRoL2xvZ2luL2F3YWl0EoIBCgxSZW5ld1Nlc3Npb24SKC5hZ2VudGtleXMuYnJva2VyLnYxLlJlbmV3U2Vzc2lvblJlcXVlc3QaKS5hZ2VudGtleXMuYnJva2VyLnYxLlJlbmV3U2Vzc2lvblJlc3BvbnNlIh2I4hgDgtPkkwITOgEqIg4vdjEvYXV0aC9yZW5ldxKiAQoTTGlzdFJldm9rZWRTZXNzaW9ucxIvLmFnZW50a2V5cy5icm9rZXIudjEuTGlzdFJldm9rZWRTZXNzaW9uc1JlcXVlc3QaMC5hZ2VudGtleXMuYnJva2VyLnYxLkxpc3RSZXZva2VkU2Vzc2lvbnNSZXNwb25zZSIokAIBiOIYAYLT5JMCGxIZL3YxL2F1dGgvcmV2b2tlZC1zZXNzaW9uc2IGcHJvdG8z", [file_agentkeys_access_v1_access, file_agentkeys_broker_v1_identity, file_agentkeys_errors_v1_error_reason, file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp]);
+  fileDesc("CidhZ2VudGtleXMvYnJva2VyL3YxL2xvZ2luX3NlcnZpY2UucHJvdG8SE2FnZW50a2V5cy5icm9rZXIudjEijQIKFlN0YXJ0RW1haWxMb2dpblJlcXVlc3QSgQEKBWVtYWlsGAEgASgJQnK6SGtyaRADGP4BMhdeXHMqW15cc0BdK0BbXlxzQF0rXHMqJJICD2FkYUBleGFtcGxlLmNvbZICGGFkYStrZXlzQGLDvGNoZXIuZXhhbXBsZZICGyAgQWRhLkxvdmVsYWNlQEV4YW1wbGUuQ09NIJDiGAYSMQoLZGV2aWNlX25hbWUYAiABKAlCHLpIGXIXGEAyE15bXlx4MDAtXHgxZlx4N2ZdKiQSPAoHcHVycG9zZRgDIAEoDjIhLmFnZW50a2V5cy5icm9rZXIudjEuTG9naW5QdXJwb3NlQgi6SAWCAQIQASKEAQoXU3RhcnRFbWFpbExvZ2luUmVzcG9uc2USEAoIbG9naW5faWQYASABKAkSFAoMbG9naW5fc2VjcmV0GAIgASgJEhEKCXVzZXJfY29kZRgDIAEoCRIuCgpleHBpcmVzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCK9AQoWU3RhcnRPYXV0aExvZ2luUmVxdWVzdBIyCghwcm92aWRlchgBIAEoCUIgukgdchsyGV5bYS16MC05XVthLXowLTktXXswLDMxfSQSMQoLZGV2aWNlX25hbWUYAiABKAlCHLpIGXIXGEAyE15bXlx4MDAtXHgxZlx4N2ZdKiQSPAoHcHVycG9zZRgDIAEoDjIhLmFnZW50a2V5cy5icm9rZXIudjEuTG9naW5QdXJwb3NlQgi6SAWCAQIQASKfAQoXU3RhcnRPYXV0aExvZ2luUmVzcG9uc2USEAoIbG9naW5faWQYASABKAkSFAoMbG9naW5fc2VjcmV0GAIgASgJEhEKCXVzZXJfY29kZRgDIAEoCRIZChFhdXRob3JpemF0aW9uX3VybBgEIAEoCRIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKKAQoXU3RhcnRXYWxsZXRMb2dpblJlcXVlc3QSMQoLZGV2aWNlX25hbWUYASABKAlCHLpIGXIXGEAyE15bXlx4MDAtXHgxZlx4N2ZdKiQSPAoHcHVycG9zZRgCIAEoDjIhLmFnZW50a2V5cy5icm9rZXIudjEuTG9naW5QdXJwb3NlQgi6SAWCAQIQASKXAQoYU3RhcnRXYWxsZXRMb2dpblJlc3BvbnNlEhAKCGxvZ2luX2lkGAEgASgJEhQKDGxvZ2luX3NlY3JldBgCIAEoCRIRCgl1c2VyX2NvZGUYAyABKAkSEAoIcGFnZV91cmwYBCABKAkSLgoKZXhwaXJlc19hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiiwEKGFN0YXJ0UGFzc2tleUxvZ2luUmVxdWVzdBIxCgtkZXZpY2VfbmFtZRgBIAEoCUIcukgZchcYQDITXlteXHgwMC1ceDFmXHg3Zl0qJBI8CgdwdXJwb3NlGAIgASgOMiEuYWdlbnRrZXlzLmJyb2tlci52MS5Mb2dpblB1cnBvc2VCCLpIBYIBAhABIpgBChlTdGFydFBhc3NrZXlMb2dpblJlc3BvbnNlEhAKCGxvZ2luX2lkGAEgASgJEhQKDGxvZ2luX3NlY3JldBgCIAEoCRIRCgl1c2VyX2NvZGUYAyABKAkSEAoIcGFnZV91cmwYBCABKAkSLgoKZXhwaXJlc19hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAicwoRQXdhaXRMb2dpblJlcXVlc3QSLAoIbG9naW5faWQYASABKAlCGrpIF3IVMhNeW0EtWmEtejAtOV8tXXsyMn0kEjAKDGxvZ2luX3NlY3JldBgCIAEoCUIaukgXchUyE15bQS1aYS16MC05Xy1dezQzfSQioAEKEkF3YWl0TG9naW5SZXNwb25zZRITCgtzZXNzaW9uX2p3dBgBIAEoCRIUCgxvbW5pX2FjY291bnQYAiABKAkSLwoIaWRlbnRpdHkYAyABKAsyHS5hZ2VudGtleXMuYnJva2VyLnYxLklkZW50aXR5Ei4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhUKE1JlbmV3U2Vzc2lvblJlcXVlc3QikAEKFFJlbmV3U2Vzc2lvblJlc3BvbnNlEhMKC3Nlc3Npb25fand0GAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKD3JlbmV3YWJsZV91bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiHAoaTGlzdFJldm9rZWRTZXNzaW9uc1JlcXVlc3QiMgobTGlzdFJldm9rZWRTZXNzaW9uc1Jlc3BvbnNlEhMKC3Nlc3Npb25faWRzGAEgAygJKnsKDExvZ2luUHVycG9zZRIdChlMT0dJTl9QVVJQT1NFX1VOU1BFQ0lGSUVEEAASGQoVTE9HSU5fUFVSUE9TRV9TSUdOX0lOEAESFgoSTE9HSU5fUFVSUE9TRV9MSU5LEAISGQoVTE9HSU5fUFVSUE9TRV9TVEVQX1VQEAMyoAgKDExvZ2luU2VydmljZRKRAQoPU3RhcnRFbWFpbExvZ2luEisuYWdlbnRrZXlzLmJyb2tlci52MS5TdGFydEVtYWlsTG9naW5SZXF1ZXN0GiwuYWdlbnRrZXlzLmJyb2tlci52MS5TdGFydEVtYWlsTG9naW5SZXNwb25zZSIjiOIYAYLT5JMCGToBKiIUL3YxL2F1dGgvZW1haWwvc3RhcnQSkgEKD1N0YXJ0T2F1dGhMb2dpbhIrLmFnZW50a2V5cy5icm9rZXIudjEuU3RhcnRPYXV0aExvZ2luUmVxdWVzdBosLmFnZW50a2V5cy5icm9rZXIudjEuU3RhcnRPYXV0aExvZ2luUmVzcG9uc2UiJIjiGAGC0+STAho6ASoiFS92MS9hdXRoL29hdXRoMi9zdGFydBKbAQoQU3RhcnRXYWxsZXRMb2dpbhIsLmFnZW50a2V5cy5icm9rZXIudjEuU3RhcnRXYWxsZXRMb2dpblJlcXVlc3QaLS5hZ2VudGtleXMuYnJva2VyLnYxLlN0YXJ0V2FsbGV0TG9naW5SZXNwb25zZSIqiOIYAYLT5JMCIDoBKiIbL3YxL2F1dGgvd2FsbGV0L2xvZ2luL3N0YXJ0EpkBChFTdGFydFBhc3NrZXlMb2dpbhItLmFnZW50a2V5cy5icm9rZXIudjEuU3RhcnRQYXNza2V5TG9naW5SZXF1ZXN0Gi4uYWdlbnRrZXlzLmJyb2tlci52MS5TdGFydFBhc3NrZXlMb2dpblJlc3BvbnNlIiWI4hgBgtPkkwIbOgEqIhYvdjEvYXV0aC9wYXNza2V5L3N0YXJ0EoIBCgpBd2FpdExvZ2luEiYuYWdlbnRrZXlzLmJyb2tlci52MS5Bd2FpdExvZ2luUmVxdWVzdBonLmFnZW50a2V5cy5icm9rZXIudjEuQXdhaXRMb2dpblJlc3BvbnNlIiOI4hgBgtPkkwIZOgEqIhQvdjEvYXV0aC9sb2dpbi9hd2FpdBKCAQoMUmVuZXdTZXNzaW9uEiguYWdlbnRrZXlzLmJyb2tlci52MS5SZW5ld1Nlc3Npb25SZXF1ZXN0GikuYWdlbnRrZXlzLmJyb2tlci52MS5SZW5ld1Nlc3Npb25SZXNwb25zZSIdiOIYA4LT5JMCEzoBKiIOL3YxL2F1dGgvcmVuZXcSogEKE0xpc3RSZXZva2VkU2Vzc2lvbnMSLy5hZ2VudGtleXMuYnJva2VyLnYxLkxpc3RSZXZva2VkU2Vzc2lvbnNSZXF1ZXN0GjAuYWdlbnRrZXlzLmJyb2tlci52MS5MaXN0UmV2b2tlZFNlc3Npb25zUmVzcG9uc2UiKJACAYjiGAGC0+STAhsSGS92MS9hdXRoL3Jldm9rZWQtc2Vzc2lvbnNiBnByb3RvMw", [file_agentkeys_access_v1_access, file_agentkeys_broker_v1_identity, file_agentkeys_errors_v1_error_reason, file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_timestamp]);
 
 /**
  * StartEmailLoginRequest names the mailbox of the person who wants to sign in.
@@ -41,6 +41,13 @@ export type StartEmailLoginRequest = Message<"agentkeys.broker.v1.StartEmailLogi
    * @generated from field: string device_name = 2;
    */
   deviceName: string;
+
+  /**
+   * What the sign-in is for; the page says so, and it can be used for nothing else.
+   *
+   * @generated from field: agentkeys.broker.v1.LoginPurpose purpose = 3;
+   */
+  purpose: LoginPurpose;
 };
 
 /**
@@ -111,6 +118,13 @@ export type StartOauthLoginRequest = Message<"agentkeys.broker.v1.StartOauthLogi
    * @generated from field: string device_name = 2;
    */
   deviceName: string;
+
+  /**
+   * What the sign-in is for; the page says so, and it can be used for nothing else.
+   *
+   * @generated from field: agentkeys.broker.v1.LoginPurpose purpose = 3;
+   */
+  purpose: LoginPurpose;
 };
 
 /**
@@ -170,6 +184,160 @@ export const StartOauthLoginResponseSchema: GenMessage<StartOauthLoginResponse> 
   messageDesc(file_agentkeys_broker_v1_login_service, 3);
 
 /**
+ * StartWalletLoginRequest asks for a sign-in with an own wallet.
+ *
+ * @generated from message agentkeys.broker.v1.StartWalletLoginRequest
+ */
+export type StartWalletLoginRequest = Message<"agentkeys.broker.v1.StartWalletLoginRequest"> & {
+  /**
+   * As in StartEmailLoginRequest.
+   *
+   * @generated from field: string device_name = 1;
+   */
+  deviceName: string;
+
+  /**
+   * What the sign-in is for; the page says so, and it can be used for nothing else.
+   *
+   * @generated from field: agentkeys.broker.v1.LoginPurpose purpose = 2;
+   */
+  purpose: LoginPurpose;
+};
+
+/**
+ * Describes the message agentkeys.broker.v1.StartWalletLoginRequest.
+ * Use `create(StartWalletLoginRequestSchema)` to create a new message.
+ */
+export const StartWalletLoginRequestSchema: GenMessage<StartWalletLoginRequest> = /*@__PURE__*/
+  messageDesc(file_agentkeys_broker_v1_login_service, 4);
+
+/**
+ * StartWalletLoginResponse is what the program keeps to collect its session, and shows to its user.
+ *
+ * @generated from message agentkeys.broker.v1.StartWalletLoginResponse
+ */
+export type StartWalletLoginResponse = Message<"agentkeys.broker.v1.StartWalletLoginResponse"> & {
+  /**
+   * The public name of this sign-in.
+   *
+   * @generated from field: string login_id = 1;
+   */
+  loginId: string;
+
+  /**
+   * Secret: whoever holds it may collect the session. 43 characters of base64url.
+   *
+   * @generated from field: string login_secret = 2;
+   */
+  loginSecret: string;
+
+  /**
+   * Shown in the terminal, on the broker's page, and in the message that the wallet signs.
+   *
+   * @generated from field: string user_code = 3;
+   */
+  userCode: string;
+
+  /**
+   * Secret: the broker's page to open in a browser that has the wallet.
+   *
+   * @generated from field: string page_url = 4;
+   */
+  pageUrl: string;
+
+  /**
+   * When the sign-in stops waiting.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 5;
+   */
+  expiresAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message agentkeys.broker.v1.StartWalletLoginResponse.
+ * Use `create(StartWalletLoginResponseSchema)` to create a new message.
+ */
+export const StartWalletLoginResponseSchema: GenMessage<StartWalletLoginResponse> = /*@__PURE__*/
+  messageDesc(file_agentkeys_broker_v1_login_service, 5);
+
+/**
+ * StartPasskeyLoginRequest asks for a sign-in with a passkey.
+ *
+ * @generated from message agentkeys.broker.v1.StartPasskeyLoginRequest
+ */
+export type StartPasskeyLoginRequest = Message<"agentkeys.broker.v1.StartPasskeyLoginRequest"> & {
+  /**
+   * As in StartEmailLoginRequest.
+   *
+   * @generated from field: string device_name = 1;
+   */
+  deviceName: string;
+
+  /**
+   * What the sign-in is for; the page says so, and it can be used for nothing else.
+   *
+   * @generated from field: agentkeys.broker.v1.LoginPurpose purpose = 2;
+   */
+  purpose: LoginPurpose;
+};
+
+/**
+ * Describes the message agentkeys.broker.v1.StartPasskeyLoginRequest.
+ * Use `create(StartPasskeyLoginRequestSchema)` to create a new message.
+ */
+export const StartPasskeyLoginRequestSchema: GenMessage<StartPasskeyLoginRequest> = /*@__PURE__*/
+  messageDesc(file_agentkeys_broker_v1_login_service, 6);
+
+/**
+ * StartPasskeyLoginResponse is what the program keeps to collect its session, and shows to its user.
+ *
+ * @generated from message agentkeys.broker.v1.StartPasskeyLoginResponse
+ */
+export type StartPasskeyLoginResponse = Message<"agentkeys.broker.v1.StartPasskeyLoginResponse"> & {
+  /**
+   * The public name of this sign-in.
+   *
+   * @generated from field: string login_id = 1;
+   */
+  loginId: string;
+
+  /**
+   * Secret: whoever holds it may collect the session. 43 characters of base64url.
+   *
+   * @generated from field: string login_secret = 2;
+   */
+  loginSecret: string;
+
+  /**
+   * Shown in the terminal and on the broker's page; the person compares the two.
+   *
+   * @generated from field: string user_code = 3;
+   */
+  userCode: string;
+
+  /**
+   * Secret: the broker's page to open in a browser that has the passkey.
+   *
+   * @generated from field: string page_url = 4;
+   */
+  pageUrl: string;
+
+  /**
+   * When the sign-in stops waiting.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 5;
+   */
+  expiresAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message agentkeys.broker.v1.StartPasskeyLoginResponse.
+ * Use `create(StartPasskeyLoginResponseSchema)` to create a new message.
+ */
+export const StartPasskeyLoginResponseSchema: GenMessage<StartPasskeyLoginResponse> = /*@__PURE__*/
+  messageDesc(file_agentkeys_broker_v1_login_service, 7);
+
+/**
  * AwaitLoginRequest proves that the caller is the program that started the sign-in.
  *
  * @generated from message agentkeys.broker.v1.AwaitLoginRequest
@@ -195,7 +363,7 @@ export type AwaitLoginRequest = Message<"agentkeys.broker.v1.AwaitLoginRequest">
  * Use `create(AwaitLoginRequestSchema)` to create a new message.
  */
 export const AwaitLoginRequestSchema: GenMessage<AwaitLoginRequest> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_login_service, 4);
+  messageDesc(file_agentkeys_broker_v1_login_service, 8);
 
 /**
  * AwaitLoginResponse is the identity session of the person who confirmed.
@@ -238,7 +406,7 @@ export type AwaitLoginResponse = Message<"agentkeys.broker.v1.AwaitLoginResponse
  * Use `create(AwaitLoginResponseSchema)` to create a new message.
  */
 export const AwaitLoginResponseSchema: GenMessage<AwaitLoginResponse> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_login_service, 5);
+  messageDesc(file_agentkeys_broker_v1_login_service, 9);
 
 /**
  * RenewSessionRequest has no fields: the session presented is the one renewed.
@@ -253,7 +421,7 @@ export type RenewSessionRequest = Message<"agentkeys.broker.v1.RenewSessionReque
  * Use `create(RenewSessionRequestSchema)` to create a new message.
  */
 export const RenewSessionRequestSchema: GenMessage<RenewSessionRequest> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_login_service, 6);
+  messageDesc(file_agentkeys_broker_v1_login_service, 10);
 
 /**
  * RenewSessionResponse is the session's successor.
@@ -288,7 +456,7 @@ export type RenewSessionResponse = Message<"agentkeys.broker.v1.RenewSessionResp
  * Use `create(RenewSessionResponseSchema)` to create a new message.
  */
 export const RenewSessionResponseSchema: GenMessage<RenewSessionResponse> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_login_service, 7);
+  messageDesc(file_agentkeys_broker_v1_login_service, 11);
 
 /**
  * ListRevokedSessionsRequest has no fields.
@@ -303,7 +471,7 @@ export type ListRevokedSessionsRequest = Message<"agentkeys.broker.v1.ListRevoke
  * Use `create(ListRevokedSessionsRequestSchema)` to create a new message.
  */
 export const ListRevokedSessionsRequestSchema: GenMessage<ListRevokedSessionsRequest> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_login_service, 8);
+  messageDesc(file_agentkeys_broker_v1_login_service, 12);
 
 /**
  * ListRevokedSessionsResponse is the list as it stands.
@@ -324,7 +492,48 @@ export type ListRevokedSessionsResponse = Message<"agentkeys.broker.v1.ListRevok
  * Use `create(ListRevokedSessionsResponseSchema)` to create a new message.
  */
 export const ListRevokedSessionsResponseSchema: GenMessage<ListRevokedSessionsResponse> = /*@__PURE__*/
-  messageDesc(file_agentkeys_broker_v1_login_service, 9);
+  messageDesc(file_agentkeys_broker_v1_login_service, 13);
+
+/**
+ * LoginPurpose is what a sign-in is for.
+ *
+ * @generated from enum agentkeys.broker.v1.LoginPurpose
+ */
+export enum LoginPurpose {
+  /**
+   * Stands for LOGIN_PURPOSE_SIGN_IN.
+   *
+   * @generated from enum value: LOGIN_PURPOSE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * A new session, by AwaitLogin.
+   *
+   * @generated from enum value: LOGIN_PURPOSE_SIGN_IN = 1;
+   */
+  SIGN_IN = 1,
+
+  /**
+   * One more identity for an account that is signed in, by LinkIdentity (and MergeAccount).
+   *
+   * @generated from enum value: LOGIN_PURPOSE_LINK = 2;
+   */
+  LINK = 2,
+
+  /**
+   * A session that is made fresh again, by StepUp.
+   *
+   * @generated from enum value: LOGIN_PURPOSE_STEP_UP = 3;
+   */
+  STEP_UP = 3,
+}
+
+/**
+ * Describes the enum agentkeys.broker.v1.LoginPurpose.
+ */
+export const LoginPurposeSchema: GenEnum<LoginPurpose> = /*@__PURE__*/
+  enumDesc(file_agentkeys_broker_v1_login_service, 0);
 
 /**
  * LoginService signs people in. A sign-in is started by a program, confirmed by a person somewhere else (by mail or at an
@@ -358,9 +567,33 @@ export const LoginService: GenService<{
     output: typeof StartOauthLoginResponseSchema;
   },
   /**
+   * StartWalletLogin starts a sign-in with an own EVM wallet. It signs the challenge that StartWalletAuth makes for this sign-in: on the
+   * broker's page with a wallet in the browser, or wherever the wallet is, its signature brought to VerifyWallet. A DPoP proof binds the
+   * login as in StartEmailLogin. Errors: RATE_LIMITED, DPOP_INVALID, DPOP_REPLAYED.
+   *
+   * @generated from rpc agentkeys.broker.v1.LoginService.StartWalletLogin
+   */
+  startWalletLogin: {
+    methodKind: "unary";
+    input: typeof StartWalletLoginRequestSchema;
+    output: typeof StartWalletLoginResponseSchema;
+  },
+  /**
+   * StartPasskeyLogin starts a sign-in with a passkey (WebAuthn) on the broker's page; with LOGIN_PURPOSE_LINK the page makes a new one.
+   * A passkey that is linked to no account signs nobody in. A DPoP proof binds the login as in StartEmailLogin.
+   * Errors: RATE_LIMITED, DPOP_INVALID, DPOP_REPLAYED.
+   *
+   * @generated from rpc agentkeys.broker.v1.LoginService.StartPasskeyLogin
+   */
+  startPasskeyLogin: {
+    methodKind: "unary";
+    input: typeof StartPasskeyLoginRequestSchema;
+    output: typeof StartPasskeyLoginResponseSchema;
+  },
+  /**
    * AwaitLogin waits until the sign-in is confirmed and hands out its session, once. When the wait is over first it answers
    * `unavailable`, LOGIN_PENDING, with the time to wait before the next call; the login stays as it is.
-   * Errors: LOGIN_NOT_FOUND (also a wrong secret, and a second collection), LOGIN_EXPIRED, LOGIN_REFUSED, DPOP_INVALID,
+   * Errors: LOGIN_NOT_FOUND (also a wrong secret, and a second collection), LOGIN_EXPIRED, LOGIN_REFUSED, LOGIN_PURPOSE, DPOP_INVALID,
    * IDENTITY_SUSPENDED, IDENTITY_UNLINKED, SECOND_IDENTITY_REQUIRED. A session of a frozen account is a restricted one.
    *
    * @generated from rpc agentkeys.broker.v1.LoginService.AwaitLogin
