@@ -42,6 +42,8 @@ export interface BrokerSettings {
   providers: readonly ProviderSettings[];
   /** How long a mailbox may go unused, in milliseconds. */
   dormantAfterMs: number;
+  /** The EVM node that is asked about the signatures of contract wallets; absent: none of these. Such URLs often hold a key. */
+  ethereumRpcUrl?: Secret;
   trustedProxies: readonly string[];
   tls?: { cert: Buffer; key: Buffer };
   logLevel: string;
@@ -63,6 +65,11 @@ const declared = {
     integer(1, 3650),
     DORMANT_AFTER_MS / DAY,
   ),
+  AGENTKEYS_BROKER_ETHEREUM_RPC_URL: optional(
+    "an EVM node's JSON-RPC, for wallets that are contracts",
+    rpcUrl,
+    undefined,
+  ),
   AGENTKEYS_BROKER_TRUSTED_PROXIES: optional("CIDRs whose X-Forwarded-For is believed", list(cidr), []),
   AGENTKEYS_BROKER_TLS_CERT: optional("PEM file of the certificate chain", fileContents, undefined),
   AGENTKEYS_BROKER_TLS_KEY: optional("PEM file of the certificate's private key", fileContents, undefined),
@@ -77,6 +84,7 @@ export function readBrokerSettings(env: Environment): BrokerSettings {
     AGENTKEYS_BROKER_PUBLIC_URL: publicUrl,
     AGENTKEYS_BROKER_SMTP_URL: smtp,
     AGENTKEYS_BROKER_KEY_ENCRYPTION_KEY: keyEncryptionKey,
+    AGENTKEYS_BROKER_ETHEREUM_RPC_URL: ethereumRpcUrl,
     AGENTKEYS_BROKER_TLS_CERT: cert,
     AGENTKEYS_BROKER_TLS_KEY: key,
   } = values;
@@ -123,6 +131,7 @@ export function readBrokerSettings(env: Environment): BrokerSettings {
     ...(publicUrl !== undefined && { publicUrl }),
     ...(smtp && { smtpUrl: smtp }),
     ...(keyEncryptionKey && { keyEncryptionKey }),
+    ...(ethereumRpcUrl && { ethereumRpcUrl }),
     ...(cert && key && { tls: { cert, key } }),
   };
 }
@@ -135,6 +144,15 @@ function clientId(value: string): string {
 function smtpUrl(value: string): Secret {
   if (!URL.canParse(value) || !/^smtps?:$/.test(new URL(value).protocol) || new URL(value).hostname === "") {
     throw new SettingError("must be a URL such as smtps://user:password@mail.example.com:465");
+  }
+  return new Secret(value);
+}
+
+function rpcUrl(value: string): Secret {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  const safe = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname));
+  if (!safe || url.username !== "") {
+    throw new SettingError("must be an https URL, such as https://node.example/v1/key (http on loopback only)");
   }
   return new Secret(value);
 }

@@ -22,6 +22,7 @@ import type { BrokerSettings } from "./settings.ts";
 import type { BrokerStore } from "./store/index.ts";
 import { createKeeper } from "./store/keeper.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
+import { type ContractWallets, createContractWallets } from "./wallet/index.ts";
 import {
   createKeySealer,
   createOidcMinter,
@@ -114,9 +115,13 @@ async function startOn(
     random,
   };
   const bell = createBell();
+  const { ethereumRpcUrl: rpcUrl } = settings;
+  const contractWallets = rpcUrl && createContractWallets({ rpcUrl });
   const providers = providersOf(settings, clock);
   const login = { ...shared, bell, providers };
   const minter = createOidcMinter({ issuer, keys: oidcKeys, audiences: settings.audiences, clock, random });
+
+  const walletParts = { ...shared, bell, sessionKeys, minter, ...(contractWallets && { contractWallets }) };
 
   const devMailbox = settings.smtpUrl === undefined ? createDevMailbox({ clock, log }) : undefined;
   const mailer = devMailbox ?? createSmtpMailer({ url: settings.smtpUrl?.reveal() ?? "", from: settings.mailFrom });
@@ -129,7 +134,7 @@ async function startOn(
     services: [LoginService, BrokerService, AccountService],
     routes: (router) => {
       router.service(LoginService, createLoginService({ ...login, mailer, onMailError }));
-      router.service(BrokerService, createBrokerService({ ...shared, sessionKeys, minter }));
+      router.service(BrokerService, createBrokerService(walletParts));
       router.service(AccountService, createAccountService({ ...shared, store }));
     },
     interceptors: [
@@ -143,9 +148,10 @@ async function startOn(
         },
       }),
     ],
-    readiness: readinessOf(store, mailer, [sessionKeys, oidcKeys], providers),
+    readiness: readinessOf(store, mailer, [sessionKeys, oidcKeys], providers, contractWallets),
     pages: createPages({
       login,
+      wallet: walletParts,
       notices: shared,
       wellKnown: { publicUrl: issuer, oidcKeys, sessionKeys },
       ...(devMailbox && { devMailbox }),
@@ -165,9 +171,11 @@ async function startOn(
   }
 
   const tell = (): Promise<void> => sendNotices({ ...shared, mailer, log });
+  const findChain = (): Promise<void> => learnChain(contractWallets, log);
+  await findChain();
   const keeper = createKeeper({
     store,
-    also: [sessionKeys.rotate, oidcKeys.rotate, tell],
+    also: [sessionKeys.rotate, oidcKeys.rotate, tell, findChain],
     clock,
     log,
     everyMs: MINUTE,
@@ -196,6 +204,17 @@ function ownSessions(sessions: SessionStore, keys: SigningKeys, issuer: string, 
   return createSessionVerifier({ issuer, keys: keys.verificationKey, isRevoked, clock });
 }
 
+/** Until the node has said once which chain it is on, challenges name Ethereum's own, and contract wallets cannot sign in. */
+async function learnChain(contractWallets: ContractWallets | undefined, log: Logger): Promise<void> {
+  if (contractWallets === undefined || contractWallets.chainId() !== undefined) return;
+  try {
+    await contractWallets.check();
+    log.info({ chain_id: contractWallets.chainId() }, "contract wallets are checked on this chain");
+  } catch (error) {
+    log.warn({ err: error }, "the EVM node cannot be asked: contract wallets cannot sign in until it can");
+  }
+}
+
 function providersOf({ providers }: BrokerSettings, clock: Clock): ReadonlyMap<string, IdentityProvider> {
   const made = providers.map(({ kind, url, ...rest }): [string, IdentityProvider] => [
     rest.name,
@@ -211,6 +230,7 @@ function readinessOf(
   mailer: Mailer,
   keys: readonly SigningKeys[],
   providers: ReadonlyMap<string, IdentityProvider>,
+  contractWallets: ContractWallets | undefined,
 ): Readiness {
   const readiness = new Readiness();
   readiness.set("store", () => store.check());
@@ -219,6 +239,8 @@ function readinessOf(
   for (const [name, provider] of providers) {
     readiness.set(`provider ${name}`, () => provider.check(), { optional: true });
   }
+  // Wallets with a key of their own need no node.
+  if (contractWallets !== undefined) readiness.set("ethereum", () => contractWallets.check(), { optional: true });
   readiness.set("signing_keys", () => {
     // Throws while there is none.
     for (const each of keys) each.current();

@@ -2,5 +2,6 @@
 export { linkIdentity, type MergeOffer } from "./link-identity.ts";
 export { mergeAccount } from "./merge-account.ts";
 export type { AccountParts, ProvenRequest } from "./parts.ts";
+export { retireWallet } from "./retire-wallet.ts";
 export { stepUp, unfreezeAccount } from "./step-up.ts";
 export { unlinkIdentity } from "./unlink-identity.ts";

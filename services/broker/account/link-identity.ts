@@ -4,7 +4,13 @@ import type { OmniAccount } from "@agentkeys/lib/account";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
 import { auditEvent } from "../audit/index.ts";
-import { admissionRefusal, type Identity, type IdentityName, nameIdentity } from "../identity/index.ts";
+import {
+  admissionRefusal,
+  type Identity,
+  type IdentityName,
+  nameIdentity,
+  refuseLinkedWallet,
+} from "../identity/index.ts";
 import { gone, type Login, heldLogin, type LoginPurpose, next } from "../login/index.ts";
 import { tellOthers } from "../notices/index.ts";
 import type { WalletLink } from "../wallet/index.ts";
@@ -25,7 +31,7 @@ export interface MergeOffer {
 /**
  * Links the identity of a confirmed sign-in to the session's account, and spends the sign-in. An identity with an account of its own is
  * answered with an offer, and stays where it is; one that is linked already counts as used.
- * @throws Failure LOGIN_*, DPOP_INVALID, FRESH_SIGN_IN_REQUIRED, IDENTITY_SUSPENDED, SECOND_IDENTITY_REQUIRED
+ * @throws Failure LOGIN_*, DPOP_INVALID, FRESH_SIGN_IN_REQUIRED, IDENTITY_SUSPENDED, SECOND_IDENTITY_REQUIRED, WALLET_NOT_OWN
  */
 export async function linkIdentity(parts: AccountParts, request: ProvenRequest): Promise<Identity | MergeOffer> {
   const { session, caller } = request;
@@ -38,6 +44,7 @@ export async function linkIdentity(parts: AccountParts, request: ProvenRequest):
     const known = await tx.identities.find(name.omniAccount);
     if (known !== undefined && known.anchor !== anchor) return offerFor(tx, parts, anchor, known, login);
     if (known?.suspendedAt !== undefined) throw suspended();
+    if (known === undefined) await refuseLinkedWallet(tx.wallets, name);
     if (!(await tx.logins.advance(login.loginId, "confirmed", "collected", now))) throw gone();
     const facts = { anchor, sessionId: session.id, subject: name.value };
     if (known !== undefined) {

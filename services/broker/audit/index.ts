@@ -17,6 +17,8 @@ export type AuditAction =
   | "wallet.claimed"
   | "challenge.started"
   | "wallet.verified"
+  | "wallet.retired"
+  | "wallet.restored"
   | "oidc.minted"
   | "call.refused";
 

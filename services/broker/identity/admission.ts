@@ -2,6 +2,7 @@ import { computeOmniAccount } from "@agentkeys/lib/account";
 import { DAY } from "@agentkeys/lib/clock";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
+import { refuseLinkedWallet, type VerifiedWallets } from "./own-wallet.ts";
 import type { Account, AccountStore, Identity, IdentityName, IdentityStore } from "./store.ts";
 
 /** How long a mailbox may go unused before it needs another identity beside it, in milliseconds; by default. */
@@ -54,10 +55,10 @@ export function isDormant(identity: Identity, all: readonly Identity[], now: num
 
 /**
  * Signs a proven identity in, in its caller's transaction: to the account that it is linked to, or to a new one that it anchors.
- * @throws Failure IDENTITY_SUSPENDED, SECOND_IDENTITY_REQUIRED, IDENTITY_UNLINKED
+ * @throws Failure IDENTITY_SUSPENDED, SECOND_IDENTITY_REQUIRED, IDENTITY_UNLINKED, WALLET_NOT_OWN
  */
 export async function admit(
-  { identities, accounts }: { identities: IdentityStore; accounts: AccountStore },
+  { identities, accounts, wallets }: { identities: IdentityStore; accounts: AccountStore; wallets: VerifiedWallets },
   name: IdentityName,
   { dormantAfterMs }: IdentityRules,
   now: number,
@@ -71,6 +72,8 @@ export async function admit(
         "this identity was taken off the account that it had started: sign in with another one and link it again",
       );
     }
+    // It may have become somebody's wallet since it was proven.
+    await refuseLinkedWallet(wallets, name);
     await accounts.insert(name.omniAccount, now);
     const identity = await identities.link(name, name.omniAccount, { linkedAt: now, lastUsedAt: now });
     return { identity, account: { anchor: name.omniAccount } };

@@ -1,4 +1,5 @@
 /** Who people are: identities, the accounts that they anchor, and the one way to name both. */
 export { admissionRefusal, admit, DORMANT_AFTER_MS, type IdentityRules, isDormant, nameIdentity } from "./admission.ts";
 export { type Email, parseEmail } from "./email.ts";
+export { refuseLinkedWallet, type VerifiedWallets } from "./own-wallet.ts";
 export type { Account, AccountStore, Identity, IdentityName, IdentityStore } from "./store.ts";

@@ -18,6 +18,8 @@ export interface Allowances {
   mailsByMailbox: Allowance;
   /** Sign-ins at providers, by the caller's address. */
   oauthLogins: Allowance;
+  /** Sign-ins with own wallets, by the caller's address. */
+  walletLogins: Allowance;
   /** Attempts to confirm a sign-in with a link that is not one, by the caller's address. */
   wrongLinks: Allowance;
   /** Claims to addresses, by account. */
@@ -26,6 +28,8 @@ export interface Allowances {
   challenges: Allowance;
   /** Answers to challenges that are refused (a wrong signature, a challenge that is over or unknown), by the caller's address. */
   wrongSignatures: Allowance;
+  /** Questions to the EVM node about the signatures of contract wallets, by the caller's address. */
+  contractChecks: Allowance;
   /** OIDC JWTs, by wallet. */
   mints: Allowance;
 }
@@ -35,10 +39,12 @@ export const defaultAllowances: Allowances = {
   mailsBySourceAndMailbox: { times: 4, seconds: 900 },
   mailsByMailbox: { times: 20, seconds: 900 },
   oauthLogins: { times: 60, seconds: 900 },
+  walletLogins: { times: 60, seconds: 900 },
   wrongLinks: { times: 30, seconds: 900 },
   claims: { times: 60, seconds: 60 },
   challenges: { times: 120, seconds: 60 },
   wrongSignatures: { times: 20, seconds: 900 },
+  contractChecks: { times: 30, seconds: 60 },
   mints: { times: 60, seconds: 60 },
 };
 

@@ -24,7 +24,7 @@ export interface Collection extends HeldLogin {
 /**
  * Waits until the person has decided, and hands out the session to the one program that started the sign-in, once.
  * @throws Failure LOGIN_NOT_FOUND, LOGIN_EXPIRED, LOGIN_REFUSED, LOGIN_PENDING, LOGIN_PURPOSE, DPOP_INVALID, IDENTITY_SUSPENDED, IDENTITY_UNLINKED,
- * SECOND_IDENTITY_REQUIRED
+ * SECOND_IDENTITY_REQUIRED, WALLET_NOT_OWN
  */
 export async function awaitLogin(
   parts: LoginParts,

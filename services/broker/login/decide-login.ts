@@ -5,7 +5,7 @@ import { auditEvent, type Caller } from "../audit/index.ts";
 import { nameIdentity } from "../identity/index.ts";
 import type { LoginParts } from "./parts.ts";
 import { hashOf } from "./secrets.ts";
-import { LinkUsed, next } from "./state-machine.ts";
+import { LinkUsed, type LoginEvent, next } from "./state-machine.ts";
 import type { Login } from "./store.ts";
 
 /** What a browser proves itself with: the secret in the link, or, once it came back from a provider, its own. */
@@ -17,14 +17,15 @@ export type LoginHandle = { linkToken: string } | { loginId: string; browserSecr
  */
 export async function reviewLogin(parts: LoginParts, handle: LoginHandle, caller: Caller): Promise<Login> {
   const login = await findByHandle(parts, handle, caller);
-  // Behind the link: what the first button does. Back from the provider: what the second one does.
-  const outcome = next(
-    login,
-    "linkToken" in handle && login.method === "oauth2" ? "identify" : "confirm",
-    parts.clock(),
-  );
+  const outcome = next(login, ahead(login, handle), parts.clock());
   if (outcome instanceof Failure) throw outcome;
   return login;
+}
+
+/** What the page is going to lead to: behind a provider's link, what the first button does; back from there, what the second one does. */
+function ahead({ method }: Login, handle: LoginHandle): LoginEvent {
+  if (method === "wallet") return "prove";
+  return "linkToken" in handle && method === "oauth2" ? "identify" : "confirm";
 }
 
 /** The person's press of a button: confirms or refuses the sign-in, once. @throws as reviewLogin */
@@ -59,7 +60,7 @@ export async function decideLogin(
 
 /** @throws Failure LOGIN_NOT_FOUND, RATE_LIMITED */
 export async function findByHandle(
-  { logins, limits }: LoginParts,
+  { logins, limits }: Pick<LoginParts, "logins" | "limits">,
   handle: LoginHandle,
   caller: Caller,
 ): Promise<Login> {

@@ -14,13 +14,13 @@ export interface HeldLogin {
 }
 
 /**
- * The sign-in, if the caller is who started it, and started it for this. A wrong secret and an unknown id look the same.
- * @throws Failure LOGIN_NOT_FOUND, LOGIN_PURPOSE, DPOP_INVALID
+ * The sign-in, if the caller is who started it, and started it for this (where `purpose` is given). A wrong secret and an unknown id
+ * look the same. @throws Failure LOGIN_NOT_FOUND, LOGIN_PURPOSE, DPOP_INVALID
  */
 export async function heldLogin(
   logins: Pick<LoginStore, "find">,
   held: HeldLogin,
-  purpose: LoginPurpose,
+  purpose?: LoginPurpose,
 ): Promise<Login> {
   const login = await logins.find(held.loginId);
   const given = Buffer.from(hashOf(held.loginSecret));
@@ -33,7 +33,7 @@ export async function heldLogin(
         : "the sign-in was started with a DPoP key: collect it with a proof by the same key",
     );
   }
-  if (login.purpose !== purpose) {
+  if (purpose !== undefined && login.purpose !== purpose) {
     const [started, asked] = [uses[login.purpose], uses[purpose]];
     throw new Failure(
       ErrorReason.LOGIN_PURPOSE,

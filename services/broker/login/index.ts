@@ -1,7 +1,7 @@
 /** Signing in: a person confirms, somewhere else, what a program started. One folder per method. */
 export { awaitLogin, type Collection } from "./await-login.ts";
 export { type Bell, createBell } from "./bell.ts";
-export { decideLogin, type LoginHandle, reviewLogin } from "./decide-login.ts";
+export { decideLogin, findByHandle, type LoginHandle, reviewLogin } from "./decide-login.ts";
 export { type DeviceName, parseDeviceName } from "./device-name.ts";
 export { startEmailLogin } from "./email/start-email-login.ts";
 export { type HeldLogin, heldLogin } from "./held-login.ts";
@@ -19,3 +19,5 @@ export type {
   OauthRequest,
   OauthRequestStore,
 } from "./store.ts";
+export { confirmByWallet } from "./wallet/confirm-by-wallet.ts";
+export { startWalletLogin } from "./wallet/start-wallet-login.ts";

@@ -2,7 +2,7 @@ import type { Clock } from "@agentkeys/lib/clock";
 import type { RandomBytes } from "@agentkeys/lib/random";
 
 import type { AuditStore } from "../audit/index.ts";
-import type { AccountStore, IdentityRules, IdentityStore } from "../identity/index.ts";
+import type { AccountStore, IdentityRules, IdentityStore, VerifiedWallets } from "../identity/index.ts";
 import type { Limits } from "../limits/index.ts";
 import type { NoticeStore } from "../notices/index.ts";
 import type { SessionIssuer, SessionStore } from "../token/index.ts";
@@ -18,6 +18,7 @@ export interface LoginParts extends IdentityRules {
       oauthRequests: OauthRequestStore;
       identities: IdentityStore;
       accounts: AccountStore;
+      wallets: VerifiedWallets;
       sessions: SessionStore;
       notices: NoticeStore;
       audit: AuditStore;

@@ -6,7 +6,7 @@ import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import { type LoginEvent, next } from "./state-machine.ts";
 import type { LoginStatus } from "./store.ts";
 
-const event = fc.constantFrom<LoginEvent>("identify", "confirm", "refuse", "collect");
+const event = fc.constantFrom<LoginEvent>("identify", "confirm", "prove", "refuse", "collect");
 const history = fc.array(fc.record({ event, pause: fc.integer({ min: 0, max: 400_000 }) }), { maxLength: 30 });
 
 /** Plays events against one sign-in of 15 minutes, and tells which of them led somewhere. */
@@ -35,11 +35,12 @@ const courses = {
     ["identify", "confirm"],
     ["identify", "confirm", "collect"],
   ],
+  wallet: [[], ["refuse"], ["prove"], ["prove", "collect"]],
 };
 
 test("whatever people press and programs ask, at most one session is collected, and only after a confirmation in time", () => {
   fc.assert(
-    fc.property(history, fc.constantFrom<keyof typeof courses>("email", "oauth2"), (events, method) => {
+    fc.property(history, fc.constantFrom<keyof typeof courses>("email", "oauth2", "wallet"), (events, method) => {
       const { done } = play(method, events);
       const names = done.map(({ event }) => event);
       expect(courses[method]).toContainEqual(names);

@@ -10,16 +10,17 @@ export class LinkUsed extends Failure {
 }
 
 /**
- * What can happen to a sign-in: an identity provider says who the person is, the person presses a button, or the program that started
- * it comes for its session.
+ * What can happen to a sign-in: an identity provider says who the person is, the person presses a button, or signs what the sign-in is
+ * for, or the program that started it comes for its session.
  */
-export type LoginEvent = "identify" | "confirm" | "refuse" | "collect";
+export type LoginEvent = "identify" | "confirm" | "prove" | "refuse" | "collect";
 
 /**
  * The rules of a sign-in as a pure function: the status that `event` leads to, or why it leads nowhere.
  *
  *     by mail        pending ────────────────────────── confirm ──► confirmed ── collect ──► collected
- *     at a provider  pending ── identify ──► identified ── confirm ──┘
+ *     at a provider  pending ── identify ──► identified ── confirm ──┤
+ *     by signature   pending ──────────────────────────── prove ─────┘
  *                       └──── refuse ────────────┴──► refused          (all but the ends expire)
  */
 export function next(
@@ -40,6 +41,8 @@ export function next(
       return status === "pending" && login.method === "oauth2" ? "identified" : new LinkUsed();
     case "confirm":
       return status === confirmableFrom(login) ? "confirmed" : new LinkUsed();
+    case "prove":
+      return status === "pending" && provenBySignature(login) ? "confirmed" : new LinkUsed();
     case "refuse":
       return status === "pending" || status === "identified" ? "refused" : new LinkUsed();
     case "collect":
@@ -47,9 +50,18 @@ export function next(
   }
 }
 
-/** Who opens a mailed link has proven the mailbox by that; anybody may open the page that leads to a provider. */
-function confirmableFrom({ method }: Pick<Login, "method">): LoginStatus {
-  return method === "email" ? "pending" : "identified";
+/**
+ * Who opens a mailed link has proven the mailbox by that; anybody may open the page that leads to a provider. Where a signature is the
+ * proof, no button stands for it.
+ */
+function confirmableFrom(login: Pick<Login, "method">): LoginStatus | undefined {
+  if (provenBySignature(login)) return undefined;
+  return login.method === "email" ? "pending" : "identified";
+}
+
+/** What is signed names the sign-in: a signature says who it is and that they agree, at once. */
+function provenBySignature({ method }: Pick<Login, "method">): boolean {
+  return method === "wallet";
 }
 
 export function gone(): Failure {

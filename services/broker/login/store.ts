@@ -21,7 +21,7 @@ export interface Login {
   loginId: string;
   method: LoginMethod;
   purpose: LoginPurpose;
-  /** Known from the start by mail; at a provider, once that has answered. */
+  /** Known from the start by mail; at a provider, once that has answered; by a signature, once that was checked. */
   identity?: LoginIdentity;
   /** The name of the identity provider; with `oauth2` only. */
   provider?: string;
@@ -52,6 +52,8 @@ export interface LoginStore {
   advance(loginId: string, from: LoginStatus, to: LoginStatus, now: number): Promise<boolean>;
   /** Notes whom the provider named, to which browser: moves a pending sign-in to `identified`, true for exactly one caller. */
   identify(loginId: string, identity: LoginIdentity, browserHash: string, now: number): Promise<boolean>;
+  /** Notes who proved themselves by signing: moves a pending sign-in to `confirmed`, true for exactly one caller. */
+  prove(loginId: string, identity: LoginIdentity, now: number): Promise<boolean>;
   remove(loginId: string): Promise<void>;
   /** Forgets those that expired before `time`; returns how many. */
   purge(time: number): Promise<number>;

@@ -55,6 +55,13 @@ input[type="text"] { width: 100%; padding: .75rem .85rem; margin-bottom: 1rem; b
   background: var(--paper); color: var(--ink); font: inherit; }
 pre { margin: 0 0 1rem; padding: .9rem 1rem; border-radius: .65rem; background: var(--code); overflow-x: auto; white-space: pre-wrap;
   font: .85rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
+textarea, code { font: .9rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
+.stack { display: grid; gap: .75rem; margin-bottom: 1rem; }
+.stack[hidden], .note[hidden] { display: none; }
+button:disabled { opacity: .55; cursor: default; }
+details { margin-bottom: 1rem; border: 1px solid var(--line); border-radius: .65rem; padding: .75rem 1rem; }
+summary { font-weight: 600; cursor: pointer; }
+details[open] summary { margin-bottom: .75rem; }
 .banner { margin-bottom: 1rem; padding: .7rem 1rem; border-radius: .75rem; background: var(--warn-paper); color: var(--warn); font-weight: 600; }
 .banner.after { margin: 1rem 0 0; }
 .banner a { color: inherit; }

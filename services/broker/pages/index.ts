@@ -1,4 +1,4 @@
-import { Hono } from "hono";
+import { Hono, type MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { secureHeaders } from "hono/secure-headers";
 
@@ -15,10 +15,13 @@ import { comeBack, type PageEnv, showReturned, takeStep } from "./login-steps.ts
 import { noticeLinkPage, takeNoticeStep } from "./notice-pages.ts";
 import { homePage, mailboxPage, problemPage } from "./other-pages.ts";
 import { namesThisMachine } from "./same-origin.ts";
+import { walletScript } from "./wallet-script.ts";
+import { showChallenge, takeSignature, type WalletStepParts } from "./wallet-steps.ts";
 import { wellKnown, type WellKnownParts } from "./well-known.ts";
 
 export interface PagesParts {
   login: OauthParts;
+  wallet: WalletStepParts["wallet"];
   notices: ReportParts;
   wellKnown: WellKnownParts;
   /** DEVELOPMENT only. */
@@ -50,8 +53,11 @@ export function createPages(parts: PagesParts): (request: Request, info: Request
     await next();
     if (!c.res.headers.has("cache-control")) c.res.headers.set("cache-control", "no-store");
   });
-  for (const path of ["/login/*", "/notice/*"])
-    app.use(path, bodyLimit({ maxSize: 8192, onError: (c) => c.html(problemPage(tooLarge), 413) }));
+  const limited = (maxSize: number): MiddlewareHandler<PageEnv> =>
+    bodyLimit({ maxSize, onError: (c) => c.html(problemPage(tooLarge), 413) });
+  for (const path of ["/login/:step", "/notice/*"]) app.use(path, limited(8192));
+  // The signature of a contract wallet alone may be as long as that.
+  app.use("/login/:method/:step", limited(16_384));
 
   const { devMailbox } = parts;
   if (devMailbox !== undefined) {
@@ -68,11 +74,21 @@ export function createPages(parts: PagesParts): (request: Request, info: Request
   app.get("/assets/login.js", (c) =>
     c.body(loginScript, 200, { "content-type": "text/javascript; charset=utf-8", ...cached }),
   );
+  app.get("/assets/wallet.js", (c) =>
+    c.body(walletScript, 200, { "content-type": "text/javascript; charset=utf-8", ...cached }),
+  );
   app.get("/login", (c) => c.html(linkPage()));
   for (const step of ["review", "continue", "confirm", "refuse"] as const) {
     app.post(`/login/${step}`, (c) => takeStep(parts, step, c));
     // Whoever comes back to this address without the form begins again.
     app.get(`/login/${step}`, (c) => c.redirect("/login", 303));
+  }
+  for (const [step, answer] of [
+    ["challenge", showChallenge],
+    ["verify", takeSignature],
+  ] as const) {
+    app.post(`/login/wallet/${step}`, (c) => answer(parts, c));
+    app.get(`/login/wallet/${step}`, (c) => c.redirect("/login", 303));
   }
   app.get("/login/callback/:provider", (c) => comeBack(parts, c));
   app.get("/login/returned/:login", (c) => showReturned(parts, c));

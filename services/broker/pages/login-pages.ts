@@ -10,9 +10,9 @@ export function linkPage(): Markup {
     script: "/assets/login.js",
     body: html`<div class="card">
       <h1>Sign in to AgentKeys</h1>
-      <p>Paste the link from the mail here to look at the sign-in.</p>
+      <p>Paste the link from the mail, or from your terminal, to look at the sign-in.</p>
       <form id="review" method="post" action="/login/review">
-        <label for="link">Link from the mail</label>
+        <label for="link">Link</label>
         <input id="link" name="link" type="text" autocomplete="off" spellcheck="false" required />
         <button class="go" type="submit">Look at the sign-in</button>
       </form>
@@ -48,15 +48,7 @@ export function reviewPage(login: Login, { field, readerAddress, providerTitle }
       <h1>Does your terminal show this code?</h1>
       <p class="code">${login.userCode}</p>
       <dl>
-        ${who(login, providerTitle)}
-        <dt>Machine</dt>
-        <dd>${machine(login, "not named")}</dd>
-        <dt>From</dt>
-        <dd>${login.sourceAddress}${readerAddress === login.sourceAddress ? "" : elsewhere(readerAddress)}</dd>
-        <dt>Started</dt>
-        <dd>
-          <time datetime="${new Date(login.createdAt).toISOString()}">${new Date(login.createdAt).toUTCString()}</time>
-        </dd>
+        ${who(login, providerTitle)} ${signInFacts(login, readerAddress)}
       </dl>
       <div class="choices">
         ${yes} ${choice("refuse", "No, this is not me", "")}
@@ -67,6 +59,18 @@ export function reviewPage(login: Login, { field, readerAddress, providerTitle }
       </p>
     </div>`,
   });
+}
+
+/** Which machine, from where and since when: what a person knows a sign-in of their own by. */
+export function signInFacts(login: Login, readerAddress: string): Markup {
+  return html`<dt>Machine</dt>
+    <dd>${machine(login, "not named")}</dd>
+    <dt>From</dt>
+    <dd>${login.sourceAddress}${readerAddress === login.sourceAddress ? "" : elsewhere(readerAddress)}</dd>
+    <dt>Started</dt>
+    <dd>
+      <time datetime="${new Date(login.createdAt).toISOString()}">${new Date(login.createdAt).toUTCString()}</time>
+    </dd>`;
 }
 
 function who({ method, identity }: Login, providerTitle: string | undefined): Markup {
@@ -108,15 +112,29 @@ function machine({ deviceName }: Login, unnamed: string): Markup | string {
 }
 
 export function confirmedPage(login: Login): Markup {
+  const title = login.purpose === "sign-in" ? "Signed in" : "Confirmed";
   return page({
-    title: "Signed in",
+    title,
     body: html`<div class="card">
       ${tick}
-      <h1>Signed in</h1>
-      <p>${machine(login, "The machine")} is signed in as ${login.identity?.value ?? ""}.</p>
+      <h1>${title}</h1>
+      <p>${outcome(login)}</p>
       <p class="soft">You can close this page and go back to your terminal.</p>
     </div>`,
   });
+}
+
+function outcome(login: Login): Markup {
+  const who = login.identity?.value ?? "";
+  const what = machine(login, "The machine");
+  switch (login.purpose) {
+    case "sign-in":
+      return html`${what} is signed in as ${who}.`;
+    case "link":
+      return html`${what} can link ${who} to its account now.`;
+    case "step-up":
+      return html`${what} knows that ${who} is there, for what needs a fresh sign-in.`;
+  }
 }
 
 const tick = html`<svg class="tick" viewBox="0 0 24 24" aria-hidden="true">
@@ -124,13 +142,17 @@ const tick = html`<svg class="tick" viewBox="0 0 24 24" aria-hidden="true">
   <path d="M7.5 12.5l3 3 6-6.5" />
 </svg>`;
 
-export function refusedPage(): Markup {
+export function refusedPage({ method }: Pick<Login, "method">): Markup {
+  const somebody =
+    method === "email"
+      ? "Somebody typed your address, by mistake or on purpose."
+      : "If it was not you who started this, somebody sent you their own link.";
   return page({
     title: "Refused",
     body: html`<div class="card">
       <h1>Refused</h1>
       <p>Nobody was signed in, and the link no longer works.</p>
-      <p class="soft">Somebody typed your address, by mistake or on purpose. They cannot get in without this link.</p>
+      <p class="soft">${somebody} They cannot get in without you.</p>
     </div>`,
   });
 }

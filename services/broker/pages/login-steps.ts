@@ -20,6 +20,7 @@ import type { Markup } from "./layout.ts";
 import { confirmedPage, type FormField, leavingPage, refusedPage, reviewPage } from "./login-pages.ts";
 import { type Problem, problemPage } from "./other-pages.ts";
 import { fromOwnPage } from "./same-origin.ts";
+import { walletReviewPage } from "./wallet-pages.ts";
 
 export type PageEnv = { Bindings: { info: RequestInfo } };
 
@@ -71,6 +72,8 @@ async function pageAfter(
     if (linkToken === undefined) throw noLink();
     if (step === "review") {
       const login = await reviewLogin(parts, { linkToken }, caller);
+      if (login.method === "wallet")
+        return walletReviewPage(login, { token: linkToken, readerAddress: caller.sourceAddress });
       return reviewPage(login, reviewOptions(parts, login, ["token", linkToken], caller));
     }
     const secret = ensureBrowserSecret(c, parts.random);
@@ -78,7 +81,7 @@ async function pageAfter(
     return leavingPage(url, provider.title);
   }
   const login = await decideLogin(parts, step, handleIn(form, linkToken, c), caller);
-  return step === "confirm" ? confirmedPage(login) : refusedPage();
+  return step === "confirm" ? confirmedPage(login) : refusedPage(login);
 }
 
 function handleIn(form: URLSearchParams, linkToken: string | undefined, c: Context<PageEnv>): LoginHandle {
@@ -141,7 +144,7 @@ const foreignForm: Problem = {
 const noForm: Problem = { title: "Not a form", explanation: "This address takes what the form on our page sends." };
 
 function explained(failure: Failure): { status: 400 | 404 | 410 | 429 | 503; problem: Problem } {
-  const explanation = failure.message.charAt(0).toUpperCase() + failure.message.slice(1) + ".";
+  const explanation = sentence(failure);
   if (failure instanceof LinkUsed) return { status: 410, problem: usedLink };
   if (failure instanceof ConsentRefused) return { status: 410, problem: refusedThere };
   if (failure instanceof AnswerRefused) return { status: 400, problem: strayAnswer };
@@ -159,6 +162,11 @@ function explained(failure: Failure): { status: 400 | 404 | 410 | 429 | 503; pro
     default:
       return { status: 503, problem: { title: "Not now", explanation } };
   }
+}
+
+/** A failure's message for a page. */
+export function sentence({ message }: Failure): string {
+  return `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
 }
 
 const usedLink: Problem = {

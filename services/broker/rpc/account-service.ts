@@ -3,6 +3,7 @@ import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 
 import { type AccountService, SessionKind } from "@agentkeys/gen/agentkeys/broker/v1/account_service_pb";
 import { parseOmniAccount } from "@agentkeys/lib/account";
+import { parseEvmAddress } from "@agentkeys/lib/ethereum";
 import { dpopProof } from "@agentkeys/lib/session";
 
 import {
@@ -11,6 +12,7 @@ import {
   mergeAccount,
   type MergeOffer,
   type ProvenRequest,
+  retireWallet,
   stepUp,
   unfreezeAccount,
   unlinkIdentity,
@@ -23,9 +25,7 @@ const DEFAULT_PAGE = 50;
 
 export type AccountServiceParts = AccountParts & { store: BrokerStore };
 
-export function createAccountService(
-  parts: AccountServiceParts,
-): Omit<ServiceImpl<typeof AccountService>, "retireWallet"> {
+export function createAccountService(parts: AccountServiceParts): ServiceImpl<typeof AccountService> {
   const { store, clock } = parts;
   return {
     whoAmI: async (_request, context) => {
@@ -69,6 +69,12 @@ export function createAccountService(
       const identity = parseOmniAccount(request.omniAccount);
       await unlinkIdentity(parts, { identity, session: sessionOf(context), caller: callerOf(context) });
       return {};
+    },
+
+    retireWallet: async (request, context) => {
+      const address = parseEvmAddress(request.address);
+      const link = await retireWallet(parts, { address, session: sessionOf(context), caller: callerOf(context) });
+      return { link: wireLink(link) };
     },
 
     unfreezeAccount: async (_request, context) => {

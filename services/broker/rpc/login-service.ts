@@ -13,6 +13,7 @@ import {
   parseDeviceName,
   startEmailLogin,
   startOauthLogin,
+  startWalletLogin,
 } from "../login/index.ts";
 import type { Mailer } from "../mail/index.ts";
 import { type RenewalParts, renewSession } from "../token/index.ts";
@@ -39,7 +40,7 @@ const purposes: Record<WirePurpose, LoginPurpose> = {
 
 export function createLoginService(
   parts: LoginServiceParts,
-): Omit<ServiceImpl<typeof LoginService>, "startWalletLogin" | "startPasskeyLogin"> {
+): Omit<ServiceImpl<typeof LoginService>, "startPasskeyLogin"> {
   return {
     startEmailLogin: async (request, context) => {
       const login = await startEmailLogin(parts, {
@@ -70,6 +71,22 @@ export function createLoginService(
         loginSecret: login.loginSecret.reveal(),
         userCode: login.userCode,
         authorizationUrl: login.pageUrl.reveal(),
+        expiresAt: timestampFromMs(login.expiresAt),
+      };
+    },
+
+    startWalletLogin: async (request, context) => {
+      const login = await startWalletLogin(parts, {
+        purpose: purposes[request.purpose],
+        deviceName: parseDeviceName(request.deviceName),
+        dpopThumbprint: context.values.get(dpopProof)?.thumbprint,
+        caller: callerOf(context),
+      });
+      return {
+        loginId: login.loginId,
+        loginSecret: login.loginSecret.reveal(),
+        userCode: login.userCode,
+        pageUrl: login.pageUrl.reveal(),
         expiresAt: timestampFromMs(login.expiresAt),
       };
     },

@@ -46,6 +46,23 @@ export function createLoginStore(db: Kysely<Database>): LoginStore {
         .executeTakeFirst();
       return row !== undefined;
     },
+    prove: async (loginId, { type, value, displayName = "" }, now) => {
+      const row = await db
+        .updateTable("login")
+        .set({
+          status: "confirmed",
+          identity_type: type,
+          identity_value: value,
+          display_name: displayName,
+          decided_at: now,
+        })
+        .where("login_id", "=", loginId)
+        .where("status", "=", "pending")
+        .where("expires_at", ">", now)
+        .returning("login_id")
+        .executeTakeFirst();
+      return row !== undefined;
+    },
     remove: async (loginId) => {
       await db.deleteFrom("login").where("login_id", "=", loginId).execute();
     },

@@ -53,6 +53,17 @@ export function createSessionStore(db: Kysely<Database>): SessionStore {
         RETURNING session_id`.execute(db);
       return rows.map((row) => row.session_id);
     },
+    revokeWallet: async (wallet, now) => {
+      const rows = await db
+        .updateTable("session")
+        .set({ revoked_at: now })
+        .where("wallet", "=", wallet)
+        .where("revoked_at", "is", null)
+        .where("expires_at", ">", now)
+        .returning("session_id")
+        .execute();
+      return rows.map((row) => row.session_id);
+    },
     prove: async (sessionId, now) => {
       await db.updateTable("session").set({ proven_at: now }).where("session_id", "=", sessionId).execute();
     },

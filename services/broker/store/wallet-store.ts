@@ -7,16 +7,19 @@ import type { WalletLink, WalletStore } from "../wallet/store.ts";
 import type { Database, WalletLinkTable } from "./schema/index.ts";
 
 export function createWalletStore(db: Kysely<Database>): WalletStore {
-  const verifiedOwner = async (address: EvmAddress): Promise<OmniAccount | undefined> => {
+  const verifiedLink = async (address: EvmAddress): Promise<WalletLink | undefined> => {
     const row = await db
       .selectFrom("wallet_link")
-      .select("anchor")
+      .selectAll()
       .where("address", "=", address)
       .where("verified_at", "is not", null)
       .executeTakeFirst();
-    return row?.anchor as OmniAccount | undefined;
+    return row && linkOf(row);
   };
+  const verifiedOwner = async (address: EvmAddress): Promise<OmniAccount | undefined> =>
+    (await verifiedLink(address))?.anchor;
   return {
+    verifiedLink,
     verifiedOwner,
     claim: async (anchor, address, now) => {
       const row = await db
@@ -41,6 +44,14 @@ export function createWalletStore(db: Kysely<Database>): WalletStore {
         .returning("address")
         .executeTakeFirst();
       return row === undefined ? "no-claim" : "verified";
+    },
+    setRetired: async (address, now) => {
+      await db
+        .updateTable("wallet_link")
+        .set({ retired_at: now ?? null })
+        .where("address", "=", address)
+        .where("verified_at", "is not", null)
+        .execute();
     },
     move: async (from, to) => {
       await db.deleteFrom("wallet_link").where("anchor", "=", from).where("verified_at", "is", null).execute();

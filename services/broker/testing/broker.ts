@@ -50,10 +50,12 @@ const generous = {
   mailsBySourceAndMailbox: plenty,
   mailsByMailbox: plenty,
   oauthLogins: plenty,
+  walletLogins: plenty,
   wrongLinks: plenty,
   claims: plenty,
   challenges: plenty,
   wrongSignatures: plenty,
+  contractChecks: plenty,
   mints: plenty,
 };
 

@@ -47,6 +47,8 @@ export interface SessionStore {
   replace(sessionId: string, successor: SessionRecord, now: number): Promise<boolean>;
   /** Ends every live session of the account; only those that `identity` signed in, and what came from them, where it is given. */
   revokeAll(anchor: OmniAccount, now: number, identity?: OmniAccount): Promise<string[]>;
+  /** Ends every live session of the wallet. */
+  revokeWallet(wallet: EvmAddress, now: number): Promise<string[]>;
   /** Notes that the person proved anew who they are. */
   prove(sessionId: string, now: number): Promise<void>;
   /** Notes that it was used, at most once a minute. */

@@ -33,7 +33,8 @@ export async function mintForWallet(
     return audit.append(auditEvent(clock(), caller, { action: "oidc.minted", ...facts }));
   };
   try {
-    if ((await wallets.verifiedOwner(wallet)) !== anchor) {
+    const link = await wallets.verifiedLink(wallet);
+    if (link?.anchor !== anchor || link.retiredAt !== undefined) {
       throw new Failure(ErrorReason.WALLET_NOT_LINKED, "the wallet is no longer linked to the account; link it again");
     }
     const minted = await minter.mint({ address: wallet, omniAccount: subject }, audience);

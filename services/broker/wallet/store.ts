@@ -13,12 +13,16 @@ export interface WalletLink {
 }
 
 export interface WalletStore {
-  /** Notes a claim; one that stands already, or is proven, stays as it is. */
+  /** Notes a claim; one that stands already, is proven or is retired, stays as it is. */
   claim(anchor: OmniAccount, address: EvmAddress, now: number): Promise<WalletLink>;
   /** Turns a claim into a link: "verified", "no-claim", or "taken" when another account has proven the address. */
   verify(anchor: OmniAccount, address: EvmAddress, now: number): Promise<"verified" | "no-claim" | "taken">;
-  /** The one account that has proven the address. */
+  /** The one account that has proven the address, whether it is in use or retired. */
   verifiedOwner(address: EvmAddress): Promise<OmniAccount | undefined>;
+  /** The link by which the address was proven. */
+  verifiedLink(address: EvmAddress): Promise<WalletLink | undefined>;
+  /** Takes a verified link out of use (`now`), or back into it (`undefined`). */
+  setRetired(address: EvmAddress, now: number | undefined): Promise<void>;
   /** Takes the verified links of one account to another; what was only claimed is forgotten. */
   move(from: OmniAccount, to: OmniAccount): Promise<void>;
   /** The verified ones first, then by age. */
