@@ -92,14 +92,16 @@ describe("an own wallet", () => {
   test("signs a message that says what it does, for which machine, and the code, in plain ASCII, and nothing that a key service signs", async () => {
     const wallet = testWallet();
     const { clients } = await newMachine();
-    const deeds = {
-      [LoginPurpose.SIGN_IN]: "Sign in to AgentKeys on the machine 'adas laptop', as this wallet.",
-      [LoginPurpose.LINK]:
+    const deeds = [
+      [LoginPurpose.SIGN_IN, "Sign in to AgentKeys on the machine 'adas laptop', as this wallet."],
+      [
+        LoginPurpose.LINK,
         "Let this wallet sign in to the AgentKeys account that the machine 'adas laptop' is signed in to.",
-      [LoginPurpose.STEP_UP]: "Prove to AgentKeys for the machine 'adas laptop' that you hold this wallet.",
-    };
-    for (const [purpose, deed] of Object.entries(deeds)) {
-      const { challenge, userCode } = await challenged(clients, wallet, Number(purpose));
+      ],
+      [LoginPurpose.STEP_UP, "Prove to AgentKeys for the machine 'adas laptop' that you hold this wallet."],
+    ] as const;
+    for (const [purpose, deed] of deeds) {
+      const { challenge, userCode } = await challenged(clients, wallet, purpose);
       expect(challenge.challengeToken).toBe("");
       expect(challenge.siweMessage).toContain(deed);
       expect(challenge.siweMessage).toContain(`shows the code ${userCode}.`);

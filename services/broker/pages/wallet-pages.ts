@@ -47,7 +47,7 @@ export function walletReviewPage(login: Login, { token, readerAddress, problem }
             spellcheck="false"
             required
           />
-          <button type="submit">Show what to sign</button>
+          <button class="go" type="submit">Show what to sign</button>
         </form>
       </details>
       ${refusal(token)}
@@ -58,7 +58,7 @@ export function walletReviewPage(login: Login, { token, readerAddress, problem }
 
 const consequences: Record<LoginPurpose, string> = {
   "sign-in": "Signing gives the agents on that machine short-lived AWS credentials in the name of your wallet.",
-  link: "Signing lets your wallet sign in to the account that that machine is signed in to.",
+  link: "Signing lets your wallet sign in to the account of that machine.",
   "step-up": "Signing lets that machine change who can sign in to your account.",
 };
 
@@ -99,13 +99,13 @@ export function walletMessagePage(login: Login, challenge: Challenge, options: W
             spellcheck="false"
             required
           />
-          <button type="submit">Send the signature</button>
+          <button class="go" type="submit">Send the signature</button>
         </form>
       </details>
       <div class="choices">
         <form method="post" action="/login/review">
           <input type="hidden" name="token" value="${token}" />
-          <button type="submit">Use another address</button>
+          <button type="submit">Another address</button>
         </form>
         ${refuseForm(token)}
       </div>

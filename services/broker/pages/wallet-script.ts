@@ -102,7 +102,7 @@ async function prepare(name, provider) {
 
 function elsewhere(accounts, address) {
   const now = accounts.length === 0 ? "no account" : accounts[0];
-  return "Your wallet is at " + now + " now, and this text is for " + address + ". Change back in the wallet, or use another address.";
+  return "Your wallet is at " + now + " now, and this text is for " + address + ". Change back in the wallet, or take another address.";
 }
 
 function found(key, name, provider) {
@@ -118,6 +118,6 @@ addEventListener("eip6963:announceProvider", ({ detail }) => {
 dispatchEvent(new Event("eip6963:requestProvider"));
 if (wallets.size === 0) found("injected", "wallet", window.ethereum);
 if (wallets.size === 0 && connectForm !== null) {
-  say("This browser has no wallet, as it seems. Open this page in one that has, or sign somewhere else:");
+  say("This browser seems to have no wallet. Open this page in one that has, or sign somewhere else.");
 }
 `;

@@ -43,6 +43,9 @@ export interface WalletAnswer {
   caller: Caller;
 }
 
+/** `0x` and r, s, v in hex. */
+const KEY_SIGNATURE_LENGTH = 132;
+
 /** What a wallet's signature was good for: a session of the wallet's, or the sign-in of its person. */
 export type WalletOutcome = { session: IssuedSession } | { login: Login };
 
@@ -94,7 +97,8 @@ async function signatureRefusal(
   { signature, caller }: WalletAnswer,
 ): Promise<Failure | undefined> {
   const refusal = keyRefusal(challenge, signature);
-  if (refusal === undefined || contractWallets === undefined) return refusal;
+  if (refusal === undefined) return undefined;
+  if (contractWallets === undefined) return signature.length === KEY_SIGNATURE_LENGTH ? refusal : keysOnly();
   await limits.consume("contractChecks", caller.sourceAddress);
   return (await contractWallets.accepts({ ...challenge, signature })) ? undefined : refusal;
 }
@@ -207,6 +211,13 @@ async function refuse(
   const facts = { outcome: ErrorReason[why.reason], anchor, sessionId, subject: challenge?.address ?? requestId };
   await audit.append(auditEvent(now, caller, { action: "wallet.verified", ...facts }));
   return why;
+}
+
+function keysOnly(): Failure {
+  return new Failure(
+    ErrorReason.SIGNATURE_INVALID,
+    "signature must be 0x and 130 hex characters: this broker serves no contract wallets",
+  );
 }
 
 function notFound(): Failure {
