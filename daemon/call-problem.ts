@@ -47,6 +47,8 @@ function remedyFor(reason: ErrorReason): { remedy?: string } {
       return { remedy: "Run it again with a provider that the broker has, or with --email." };
     case ErrorReason.PROVIDER_UNAVAILABLE:
       return { remedy: "Try again in a moment, or with --email." };
+    case ErrorReason.WALLET_NOT_OWN:
+      return { remedy: "Use an address whose key you hold yourself." };
     default:
       return {};
   }
@@ -115,6 +117,7 @@ const passing = new Set([
   ErrorReason.LOGIN_PENDING,
   ErrorReason.MAIL_NOT_SENT,
   ErrorReason.PROVIDER_UNAVAILABLE,
+  ErrorReason.CHAIN_UNAVAILABLE,
   ErrorReason.CHALLENGE_EXPIRED,
   ErrorReason.SIGNER_DISABLED,
   ErrorReason.BROKER_UNAVAILABLE,

@@ -8,8 +8,11 @@ import { openMachine } from "./machine.ts";
 import { duration, isoTime, warn } from "./output.ts";
 import { printable } from "./printable.ts";
 import { ExitCode, Problem, problemOf } from "./problem.ts";
+import { askSignature } from "./screens/ask-signature.ts";
 import { mailboxHint } from "./screens/init-words.ts";
-import { type SignInEvents, type SignInMethod, type StartedSignIn, startSignIn, untilDecided } from "./sign-in.ts";
+import { type SignInEvents, type StartedSignIn, startSignIn, untilDecided } from "./sign-in.ts";
+import { type SignInMethod, walletMethod } from "./sign-in-method.ts";
+import type { Enrolment } from "./state/index.ts";
 
 /** What a command does in a person's name: the services, under the session that this machine keeps. */
 export async function openAccess(context: Context): Promise<Access> {
@@ -29,7 +32,7 @@ export interface Ceremony {
 /** Asks a person for an identity. The proof by the device key on this call is what lets this machine alone use the sign-in. */
 export async function startCeremony(
   context: Context,
-  { asMachine }: Access,
+  { asMachine, enrolment }: Access,
   method: SignInMethod,
   purpose: LoginPurpose.LINK | LoginPurpose.STEP_UP,
 ): Promise<Ceremony> {
@@ -37,7 +40,11 @@ export async function startCeremony(
   const events = ceremonyScreen(context);
   const { loginId, loginSecret } = await startSignIn(
     asMachine,
-    { method, deviceName: printable(io.hostname).slice(0, 64), purpose },
+    {
+      ...{ method, purpose },
+      deviceName: printable(io.hostname).slice(0, 64),
+      sites: [enrolment.brokerUrl, enrolment.issuer],
+    },
     events,
   );
   return {
@@ -46,16 +53,21 @@ export async function startCeremony(
   };
 }
 
-/** The identity provider to prove oneself at, for a machine that was not enrolled by mail. */
+/** How to prove oneself, where it is not as the machine was enrolled. */
 export interface StepUpOptions {
+  /** The name of an identity provider. */
   stepUpOauth?: string;
+  /** A wallet of one's own, with or without its address. */
+  stepUpWallet?: string | true;
+  /** What a wallet signs is typed in. */
+  paste?: boolean;
 }
 
 /** Does `work`; where that needs a fresh sign-in, asks the person for one, and does it once more. */
 export async function freshly<T>(
   context: Context,
   access: Access,
-  { stepUpOauth }: StepUpOptions,
+  options: StepUpOptions,
   work: () => Promise<T>,
 ): Promise<T> {
   try {
@@ -63,10 +75,10 @@ export async function freshly<T>(
   } catch (error) {
     const problem = problemOf(error);
     if (problem.reason !== "FRESH_SIGN_IN_REQUIRED") throw problem;
-    const { identity } = access.enrolment;
-    if (stepUpOauth === undefined && identity.type !== "email") {
+    const method = stepUpMethod(access.enrolment, options);
+    if (method === undefined) {
       throw new Problem(problem.reason, "usage", "This needs a fresh sign-in.", {
-        remedy: `Run it again with --step-up-oauth and the name of the provider that you sign in with.`,
+        remedy: `Run it again with --step-up-oauth and the name of the provider that you sign in with, or with --step-up-wallet.`,
         cause: problem,
       });
     }
@@ -75,11 +87,21 @@ export async function freshly<T>(
         ? JSON.stringify({ event: "fresh_sign_in_needed" }) + "\n"
         : "This needs a fresh sign-in with an identity of your account.\n",
     );
-    const method = stepUpOauth === undefined ? { email: identity.value } : { provider: stepUpOauth };
     const ceremony = await startCeremony(context, access, method, LoginPurpose.STEP_UP);
     await ceremony.decided((login) => stepUp(access, login));
     return work();
   }
+}
+
+/** What the person is asked for: what they say, else what they enrolled this machine with. */
+function stepUpMethod(
+  { identity }: Enrolment,
+  { stepUpOauth, stepUpWallet, paste }: StepUpOptions,
+): SignInMethod | undefined {
+  if (stepUpWallet !== undefined) return { wallet: walletMethod(stepUpWallet, paste ?? false) };
+  if (stepUpOauth !== undefined) return { provider: stepUpOauth };
+  if (identity.type === "email") return { email: identity.value };
+  return identity.type === "evm" ? { wallet: walletMethod(identity.value, paste ?? false) } : undefined;
 }
 
 async function stepUp({ asPerson }: Access, login: StartedSignIn): Promise<void> {
@@ -113,7 +135,8 @@ export async function agreed(
   throw new Problem("CANCELLED", "standing", "Nothing was changed.", { exitCode });
 }
 
-function ceremonyScreen({ io, json, settings }: Context): SignInEvents {
+function ceremonyScreen(context: Context): SignInEvents {
+  const { io, json, settings } = context;
   const { stdout, clock } = io;
   const emit = (fields: object): void => void stdout.write(JSON.stringify(fields) + "\n");
   const lines = (...all: string[]): void => all.forEach((line) => stdout.write(line + "\n"));
@@ -134,6 +157,14 @@ function ceremonyScreen({ io, json, settings }: Context): SignInEvents {
         lines(`If it shows this very code, press its button, before and after: ${code}`, patience(expiresAt));
       }
     },
+    openWalletPage: (url, code, expiresAt) => {
+      if (json) emit({ event: "open_page", url, provider: "wallet", user_code: code, expires_at: isoTime(expiresAt) });
+      else {
+        lines("Open this page in a browser that has your wallet:", `  ${url}`);
+        lines(`Sign there if the page and the wallet show this very code: ${code}`, patience(expiresAt));
+      }
+    },
+    askSignature: (toSign) => askSignature(context, toSign),
     hiccup: (problem) => {
       if (problem !== undefined && !away) {
         if (json) emit({ event: "waiting", reason: problem.reason, message: problem.text });

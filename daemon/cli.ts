@@ -1,5 +1,8 @@
 import { Command, CommanderError } from "commander";
 
+import type { StepUpOptions } from "./ceremony.ts";
+import type { InitOptions } from "./commands/init.ts";
+import type { LinkOptions } from "./commands/link.ts";
 import type { Context } from "./context.ts";
 import type { Io } from "./io.ts";
 import { complain } from "./output.ts";
@@ -47,15 +50,22 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
       writeErr: () => undefined,
     });
   const JSON_OPTION = ["--json", "answer in JSON, for programs"] as const;
+  const WALLET = ["--wallet [address]", "a wallet of your own, on the broker's page"] as const;
+  const PASTE = [
+    "--paste",
+    "with a wallet's address: sign a text with it elsewhere, and type the signature in",
+  ] as const;
 
   program
     .command("init")
     .description("sign in on this machine, and link the account's wallet")
     .option("--email <address>", "the address that the sign-in mail goes to; asked for when it is not given")
     .option("--oauth <provider>", "sign in at an identity provider of the broker's instead, for example google")
+    .option(...WALLET)
+    .option(...PASTE)
     .option("--device-name <name>", "what this machine is called on the confirmation page (default: its host name)")
     .option(...JSON_OPTION)
-    .action(async (options: { email?: string; oauth?: string; deviceName?: string }) => {
+    .action(async (options: InitOptions) => {
       const { init } = await import("./commands/init.ts");
       await init(context(), options);
     });
@@ -111,6 +121,7 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
     "--step-up-oauth <provider>",
     "prove yourself at this provider, where a fresh sign-in is needed",
   ] as const;
+  const STEP_UP_WALLET = ["--step-up-wallet [address]", "the same, with a wallet of your own"] as const;
 
   program
     .command("identities")
@@ -126,10 +137,13 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
     .description("let another identity sign in to the account; one with an account of its own is merged, if you agree")
     .option("--email <address>", "a mailbox")
     .option("--oauth <provider>", "an account at an identity provider of the broker's, for example google")
+    .option(...WALLET)
     .option("--merge", "agree to merge without being asked")
     .option(...STEP_UP)
+    .option(...STEP_UP_WALLET)
+    .option(...PASTE)
     .option(...JSON_OPTION)
-    .action(async (options: { email?: string; oauth?: string; merge?: boolean; stepUpOauth?: string }) => {
+    .action(async (options: LinkOptions) => {
       const { link } = await import("./commands/link.ts");
       await link(context(), options);
     });
@@ -140,8 +154,10 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
     .argument("<identity>", "its value, or the beginning of its id")
     .option("--yes", "without being asked")
     .option(...STEP_UP)
+    .option(...STEP_UP_WALLET)
+    .option(...PASTE)
     .option(...JSON_OPTION)
-    .action(async (identity: string, options: { yes?: boolean; stepUpOauth?: string }) => {
+    .action(async (identity: string, options: StepUpOptions & { yes?: boolean }) => {
       const { unlink } = await import("./commands/unlink.ts");
       await unlink(context(), identity, options);
     });
@@ -150,8 +166,10 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
     .command("unfreeze")
     .description("let a frozen account work again, once you have looked at it")
     .option(...STEP_UP)
+    .option(...STEP_UP_WALLET)
+    .option(...PASTE)
     .option(...JSON_OPTION)
-    .action(async (options: { stepUpOauth?: string }) => {
+    .action(async (options: StepUpOptions) => {
       const { unfreeze } = await import("./commands/unlink.ts");
       await unfreeze(context(), options);
     });

@@ -11,19 +11,20 @@ import { createDpopKey, generateDpopKey } from "@agentkeys/lib/session";
 import { backoffMs } from "./backoff.ts";
 import { printable } from "./printable.ts";
 import type { Sleep } from "./io.ts";
+import { confirmByHand, type SignatureEvents } from "./pasted-signature.ts";
 import { Problem, problemOf } from "./problem.ts";
 import { type Broker, callBroker, invalidAnswer, timeOf } from "./services.ts";
+import type { SignInMethod } from "./sign-in-method.ts";
 import type { Enrolment } from "./state/index.ts";
 
-/** How a person proves who they are. */
-export type SignInMethod = { email: string } | { provider: string };
-
 /** What the person has to be told while the broker waits for them. `expiresAt`: epoch milliseconds. */
-export interface SignInEvents {
+export interface SignInEvents extends SignatureEvents {
   /** The mail is on its way; the page behind its link shows the same code. */
   mailed(email: string, code: string, expiresAt: number): void;
   /** A page has to be opened, which shows the same code and leads on to the identity provider. */
   openPage(url: string, provider: string, code: string, expiresAt: number): void;
+  /** A page has to be opened in a browser that has the person's wallet; it and the wallet show the same code. */
+  openWalletPage(url: string, code: string, expiresAt: number): void;
   /** The broker cannot be asked right now; or it can again. */
   hiccup(problem: Problem | undefined): void;
 }
@@ -40,8 +41,8 @@ export interface Waiting {
 }
 
 /**
- * Signs a person in: makes a device key, has the broker ask the person by mail or at an identity provider, and waits until they have
- * pressed its button. The session that comes of it is bound to the device key. @throws Problem LOGIN_*, INVALID_EMAIL, RATE_LIMITED …
+ * Signs a person in: makes a device key, has the broker ask the person by mail, at an identity provider or for their wallet's signature,
+ * and waits until they have agreed. The session that comes of it is bound to the device key. @throws Problem LOGIN_*, INVALID_EMAIL, RATE_LIMITED …
  */
 export async function signIn(
   o: Waiting & { brokerUrl: string; method: SignInMethod; deviceName: string },
@@ -49,7 +50,7 @@ export async function signIn(
 ): Promise<Enrolment> {
   const deviceKey = await generateDpopKey();
   const broker = callBroker(o.brokerUrl, { key: await createDpopKey(deviceKey, o) });
-  const login = await startSignIn(broker, { ...o, purpose: LoginPurpose.SIGN_IN }, on);
+  const login = await startSignIn(broker, { ...o, purpose: LoginPurpose.SIGN_IN, sites: [o.brokerUrl] }, on);
   const signedIn = await untilDecided(() => broker.login.awaitLogin(login), o, on, "Run `agentkeys init` again.");
   return enrolmentOf(signedIn, { brokerUrl: o.brokerUrl, deviceKey, obtainedAt: o.clock() });
 }
@@ -60,15 +61,24 @@ export interface StartedSignIn {
   loginSecret: string;
 }
 
-/** Has the broker ask a person who they are, and says what the person has to do. */
+/** Has the broker ask a person who they are, and says what the person has to do. `sites`: the URLs that the broker is known by. */
 export async function startSignIn(
-  { login }: Broker,
-  { method, deviceName, purpose }: { method: SignInMethod; deviceName: string; purpose: LoginPurpose },
+  { login, wallet }: Pick<Broker, "login" | "wallet">,
+  o: { method: SignInMethod; deviceName: string; purpose: LoginPurpose; sites: readonly string[] },
   on: SignInEvents,
 ): Promise<StartedSignIn> {
+  const { method, deviceName, purpose } = o;
   if ("email" in method) {
     const started = await login.startEmailLogin({ email: method.email, deviceName, purpose });
     on.mailed(printable(method.email.trim()), codeOf(started), timeOf(started.expiresAt));
+    return started;
+  }
+  if ("wallet" in method) {
+    const started = await login.startWalletLogin({ deviceName, purpose });
+    const [code, expiresAt] = [codeOf(started), timeOf(started.expiresAt)];
+    const { signsHere: address } = method.wallet;
+    if (address === undefined) on.openWalletPage(pageOf(started.pageUrl), code, expiresAt);
+    else await confirmByHand({ wallet }, { ...started, code, expiresAt }, { ...o, address }, on);
     return started;
   }
   const started = await login.startOauthLogin({ provider: method.provider, deviceName, purpose });

@@ -8,13 +8,11 @@ import { assumeRoleFor } from "../machine.ts";
 import { warn } from "../output.ts";
 import { Problem, problemOf } from "../problem.ts";
 import { type InitScreen, openInitScreen } from "../screens/index.ts";
-import { signIn, type SignInMethod } from "../sign-in.ts";
+import { signIn } from "../sign-in.ts";
+import { methodIn, type MethodOptions, type SignInMethod } from "../sign-in-method.ts";
 import type { Enrolment, State } from "../state/index.ts";
 
-export interface InitOptions {
-  email?: string;
-  /** The name of an identity provider at the broker. */
-  oauth?: string;
+export interface InitOptions extends MethodOptions {
   deviceName?: string;
 }
 
@@ -37,12 +35,12 @@ export async function init(context: Context, options: InitOptions): Promise<void
 /** A sign-in that works, but broke off before the wallet was linked: it is taken up again instead of sending another mail. */
 async function resumable(
   kept: Enrolment | undefined,
-  { email, oauth }: InitOptions,
+  { email, oauth, wallet }: InitOptions,
   { io }: Context,
   screen: InitScreen,
 ): Promise<Enrolment | undefined> {
   if (kept === undefined || kept.walletAddress !== undefined || io.clock() >= kept.session.expiresAt) return undefined;
-  if (oauth !== undefined) return undefined;
+  if (oauth !== undefined || wallet !== undefined) return undefined;
   if (email !== undefined && email.trim().toLowerCase() !== kept.identity.value) return undefined;
   const { asPerson } = await accessFor(kept, { ...io, keysUrl: kept.brokerUrl });
   try {
@@ -107,13 +105,13 @@ async function goOn(context: Context, state: State, enrolment: Enrolment, screen
   screen.finished(finished, aws && credentials && { credentials, roleArn: aws.roleArn });
 }
 
-async function methodOf({ email, oauth }: InitOptions, screen: InitScreen): Promise<SignInMethod> {
-  if (email !== undefined && oauth !== undefined) {
-    throw new Problem("USAGE", "usage", "Give --email or --oauth, not both.", {
-      remedy: "`agentkeys link` adds the second one once you are signed in.",
-    });
+async function methodOf(options: InitOptions, screen: InitScreen): Promise<SignInMethod> {
+  if (options.paste === true && options.wallet === undefined) {
+    const remedy = "For example: `agentkeys init --wallet 0x… --paste`.";
+    throw new Problem("USAGE", "usage", "--paste goes with --wallet and an address.", { remedy });
   }
-  return oauth === undefined ? { email: email ?? (await screen.askEmail()) } : { provider: oauth };
+  const method = methodIn(options, "`agentkeys link` adds the second one once you are signed in.");
+  return method ?? { email: await screen.askEmail() };
 }
 
 /** What its first call would be refused for is asked beforehand, only where the token says so: the usual way costs no call more. */

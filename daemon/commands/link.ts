@@ -7,12 +7,11 @@ import { answer } from "../output.ts";
 import { printable } from "../printable.ts";
 import { Problem, problemOf } from "../problem.ts";
 import { invalidAnswer } from "../services.ts";
-import type { SignInMethod, StartedSignIn } from "../sign-in.ts";
+import type { StartedSignIn } from "../sign-in.ts";
+import { methodIn, type MethodOptions, type SignInMethod } from "../sign-in-method.ts";
 import { identityJson } from "../wire-identity.ts";
 
-export interface LinkOptions extends StepUpOptions {
-  email?: string;
-  oauth?: string;
+export interface LinkOptions extends StepUpOptions, MethodOptions {
   merge?: boolean;
 }
 
@@ -76,10 +75,9 @@ const otherWords: Partial<Record<string, { message: string; remedy: string }>> =
   },
 };
 
-function methodOf({ email, oauth }: LinkOptions): SignInMethod {
-  if (email !== undefined && oauth === undefined) return { email };
-  if (oauth !== undefined && email === undefined) return { provider: oauth };
-  throw new Problem("USAGE", "usage", "Give --email or --oauth: what is to be linked.", {
-    remedy: "For example: `agentkeys link --email you@example.com`.",
-  });
+function methodOf(options: LinkOptions): SignInMethod {
+  const remedy = "For example: `agentkeys link --email you@example.com`.";
+  const method = methodIn(options, remedy);
+  if (method !== undefined) return method;
+  throw new Problem("USAGE", "usage", "Give --email, --oauth or --wallet: what is to be linked.", { remedy });
 }

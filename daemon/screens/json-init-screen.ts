@@ -1,11 +1,13 @@
 import type { Io } from "../io.ts";
 import { isoTime } from "../output.ts";
 import type { Enrolment } from "../state/index.ts";
+import { askSignature } from "./ask-signature.ts";
 import type { InitScreen } from "./init-screen.ts";
 import { noEmail } from "./init-words.ts";
 
 /** One JSON object per line as things happen, told apart by `event`; the last one is `done`. */
-export function jsonInitScreen({ stdout }: Pick<Io, "stdout">): InitScreen {
+export function jsonInitScreen(io: Io): InitScreen {
+  const { stdout } = io;
   const emit = (event: string, fields: object): void => void stdout.write(JSON.stringify({ event, ...fields }) + "\n");
   let away = false;
   return {
@@ -13,6 +15,9 @@ export function jsonInitScreen({ stdout }: Pick<Io, "stdout">): InitScreen {
     mailed: (email, code, expiresAt) => emit("mailed", { email, user_code: code, expires_at: isoTime(expiresAt) }),
     openPage: (url, provider, code, expiresAt) =>
       emit("open_page", { url, provider, user_code: code, expires_at: isoTime(expiresAt) }),
+    openWalletPage: (url, code, expiresAt) =>
+      emit("open_page", { url, provider: "wallet", user_code: code, expires_at: isoTime(expiresAt) }),
+    askSignature: (toSign) => askSignature({ io, json: true }, toSign),
     hiccup: (problem) => {
       if (problem !== undefined && !away) emit("waiting", { reason: problem.reason, message: problem.text });
       away = problem !== undefined;

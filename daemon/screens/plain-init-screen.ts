@@ -1,10 +1,12 @@
 import type { Io } from "../io.ts";
 import { duration } from "../output.ts";
+import { askSignature } from "./ask-signature.ts";
 import type { InitScreen } from "./init-screen.ts";
 import { frozenWords, mailboxHint, nextSteps, noEmail } from "./init-words.ts";
 
 /** Plain lines: for a log, a pipe, a terminal that is none. */
-export function plainInitScreen({ stdout, clock }: Pick<Io, "stdout" | "clock">, brokerUrl: string): InitScreen {
+export function plainInitScreen(io: Io, brokerUrl: string): InitScreen {
+  const { stdout, clock } = io;
   const line = (text: string): void => void stdout.write(text + "\n");
   let away = false;
   return {
@@ -21,6 +23,13 @@ export function plainInitScreen({ stdout, clock }: Pick<Io, "stdout" | "clock">,
       line(`If it shows this very code, press its button, before and after: ${code}`);
       line(`Waiting, for ${duration(expiresAt - clock())} at the most.`);
     },
+    openWalletPage: (url, code, expiresAt) => {
+      line("Open this page in a browser that has your wallet:");
+      line(`  ${url}`);
+      line(`Sign there if the page and the wallet show this very code: ${code}`);
+      line(`Waiting, for ${duration(expiresAt - clock())} at the most.`);
+    },
+    askSignature: (toSign) => askSignature({ io, json: false }, toSign),
     hiccup: (problem) => {
       if (problem !== undefined && !away) line(`${problem.message} Still trying.`);
       if (problem === undefined && away) line("The broker answers again.");

@@ -5,14 +5,13 @@ import { intro, isCancel, log, outro, spinner, text } from "@clack/prompts";
 import type { Io } from "../io.ts";
 import { duration } from "../output.ts";
 import { ExitCode, Problem } from "../problem.ts";
+import { askSignature } from "./ask-signature.ts";
 import type { InitScreen } from "./init-screen.ts";
 import { frozenWords, mailboxHint, nextSteps } from "./init-words.ts";
 
 /** For a person at a terminal. */
-export function terminalInitScreen(
-  { stdin, stdout, clock }: Pick<Io, "stdin" | "stdout" | "clock">,
-  brokerUrl: string,
-): InitScreen {
+export function terminalInitScreen(io: Io, brokerUrl: string): InitScreen {
+  const { stdin, stdout, clock } = io;
   const streams = { input: stdin, output: stdout };
   const wait = spinner({ output: stdout });
   let waiting = false;
@@ -53,6 +52,12 @@ export function terminalInitScreen(
       log.message(["If it shows this very code, press its button, before and after:", ...framed(code)], streams);
       waitFor(`Waiting for you, for ${duration(expiresAt - clock())} at the most`);
     },
+    openWalletPage: (url, code, expiresAt) => {
+      log.step(`Open this page in a browser that has your wallet:\n${url}`, streams);
+      log.message(["Sign there if the page and the wallet show this very code:", ...framed(code)], streams);
+      waitFor(`Waiting for you, for ${duration(expiresAt - clock())} at the most`);
+    },
+    askSignature: (toSign) => askSignature({ io, json: false }, toSign),
     hiccup: (problem) => waitFor(problem === undefined ? "Waiting for you" : `${problem.message} Still trying`),
     signedIn: ({ identity }) => {
       waited(`Signed in as ${identity.value}`);

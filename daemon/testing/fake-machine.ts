@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 
 import { type ErrorReason, Failure } from "@agentkeys/lib/failure";
 
@@ -21,6 +22,10 @@ export interface FakeMachine {
   sleep?: Sleep;
   /** What the person at the terminal presses; nobody is there where it is not set. */
   keys?: string;
+  /** What a program writes to the standard input. */
+  input?: Readable;
+  /** Told of everything that is written, as it is. */
+  onOutput?: (text: string) => void;
   agentkeys(...argv: string[]): Promise<Outcome>;
   /** `agentkeys init` for ada@example.com. */
   init(...argv: string[]): Promise<Outcome>;
@@ -46,6 +51,8 @@ export async function createFakeMachine(): Promise<FakeMachine> {
         clock,
         ...(machine.sleep !== undefined && { sleep: machine.sleep }),
         ...(machine.keys !== undefined && { keys: machine.keys }),
+        ...(machine.input !== undefined && { input: machine.input }),
+        ...(machine.onOutput !== undefined && { onOutput: machine.onOutput }),
       }),
     init: (...argv) => machine.agentkeys("init", "--email", "ada@example.com", ...argv),
     methods: () => services.calls.map(({ method }) => method),

@@ -70,6 +70,13 @@ export async function startFakeServices({ clock = Date.now }: { clock?: () => nu
       authorizationUrl: `${server?.url ?? ""}/login#${"t".repeat(43)}`,
       expiresAt: later(HOUR / 4),
     }),
+    startWalletLogin: () => ({
+      loginId: "l".repeat(22),
+      loginSecret: "s".repeat(43),
+      userCode: "BCDF-GHJK",
+      pageUrl: `${server?.url ?? ""}/login#${"t".repeat(43)}`,
+      expiresAt: later(HOUR / 4),
+    }),
     listIdentities: () => ({
       identities: [
         {
@@ -96,9 +103,10 @@ export async function startFakeServices({ clock = Date.now }: { clock?: () => nu
       renewableUntil: later(720 * HOUR),
     }),
     linkWallet: () => ({}),
-    startWalletAuth: ({ address }) => ({
+    startWalletAuth: ({ address, loginId }) => ({
       requestId: "r".repeat(22),
-      siweMessage: siweMessage(new URL(server?.url ?? "").host, address),
+      siweMessage:
+        siweMessage(new URL(server?.url ?? "").host, address) + (loginId === "" ? "" : " The code is BCDF-GHJK."),
       challengeToken: "the-challenge-token",
       expiresAt: later(HOUR / 12),
     }),
@@ -140,7 +148,7 @@ export async function startFakeServices({ clock = Date.now }: { clock?: () => nu
     listen: { host: "127.0.0.1", port: 0 },
     services: [LoginService, BrokerService, AccountService, KeyService],
     routes: (router) => {
-      router.service(LoginService, handled(["startEmailLogin", "startOauthLogin", "awaitLogin", "renewSession"]));
+      router.service(LoginService, handled(Object.keys(LoginService.method)));
       router.service(BrokerService, handled(["linkWallet", "startWalletAuth", "verifyWallet", "mintOidcJwt"]));
       router.service(AccountService, handled(Object.keys(AccountService.method)));
       router.service(KeyService, handled(["deriveAddress", "signMessage"]));

@@ -17,17 +17,24 @@ export interface Outcome {
 
 /**
  * Runs a command line inside this process. It sleeps for no time unless told otherwise. `keys`: what a person presses who sits at the
- * terminal; without these there is nobody, and no terminal.
+ * terminal; without these there is nobody, and no terminal, but what a program may write: `input`.
  */
 export async function runInside(
   argv: readonly string[],
-  o: { env: Environment; clock?: Clock; sleep?: Sleep; onOutput?: (text: string) => void; keys?: string },
+  o: {
+    env: Environment;
+    clock?: Clock;
+    sleep?: Sleep;
+    onOutput?: (text: string) => void;
+    keys?: string;
+    input?: Readable;
+  },
 ): Promise<Outcome> {
   const [stdout, stderr] = [new Collected(o.onOutput), new Collected(o.onOutput)];
   if (o.keys !== undefined) stdout.isTTY = true;
   const io: Io = {
     env: o.env,
-    stdin: o.keys === undefined ? Readable.from([]) : keyboard(o.keys),
+    stdin: o.keys === undefined ? (o.input ?? Readable.from([])) : keyboard(o.keys),
     ...{ stdout, stderr },
     signals: new EventEmitter(),
     clock: o.clock ?? systemClock,

@@ -77,6 +77,8 @@ async function signIn({ email, stage, tell }: { email: string; stage: Stage; tel
         press.catch(reject);
       },
       openPage: () => undefined,
+      openWalletPage: () => undefined,
+      askSignature: () => Promise.resolve(undefined),
       hiccup: () => undefined,
     }).then(resolve, reject);
   });
