@@ -5,7 +5,7 @@ import { createDpopKey, generateDpopKey } from "@agentkeys/lib/session";
 
 import type { Caller, Callers } from "./callers.ts";
 import { anonymous } from "./protocols/protocol.ts";
-import { confirmedLogin, linkWallet, type Mailbox, type SignedIn, signIn } from "./sign-in.ts";
+import { confirmedLogin, linkWallet, type Mailbox, type SignedIn, signIn, walletLogin } from "./sign-in.ts";
 
 /** People who sign in as everybody does: by mail, with a DPoP key; and who link a wallet and answer challenges with it. */
 export async function createCallers(brokerUrl: string, mailbox: Mailbox): Promise<Callers> {
@@ -50,6 +50,15 @@ export async function createCallers(brokerUrl: string, mailbox: Mailbox): Promis
         init: await confirmedLogin(brokerUrl, mailbox, key),
         caller: holderOfKey,
       }),
+      "BrokerService/StartWalletAuth": async () => ({
+        init: await walletLogin(brokerUrl, key),
+        caller: holderOfKey,
+      }),
+      "AccountService/RetireWallet": async () => {
+        const retired = await linkWallet(brokerUrl, key, member);
+        await retired.signIn();
+        return { init: { address: retired.address }, caller: callerWith(member) };
+      },
       "BrokerService/VerifyWallet": async () => ({ init: await wallet.answerChallenge(), caller: holderOfKey }),
     },
   };

@@ -41,6 +41,15 @@ export async function confirmedLogin(
   return { loginId: started.loginId, loginSecret: started.loginSecret };
 }
 
+/** A sign-in with a wallet that somebody has begun: what StartWalletAuth must be sent to have it confirmed. */
+export async function walletLogin(
+  brokerUrl: string,
+  key: DpopKey,
+): Promise<{ address: string; loginId: string; loginSecret: string }> {
+  const { loginId, loginSecret } = await loginClient(brokerUrl, key).startWalletLogin({ deviceName: "contract tests" });
+  return { address: addressOfSecretKey(randomBytes(32)), loginId, loginSecret };
+}
+
 function loginClient(brokerUrl: string, key: DpopKey | undefined) {
   const interceptors = key === undefined ? [] : [presentSession({ key })];
   return createClient(LoginService, connectTransport(brokerUrl, { interceptors }));
@@ -61,6 +70,7 @@ async function pressConfirm(brokerUrl: string, mailbox: Mailbox, email: string):
 
 /** A wallet that is claimed by an account; the first challenge that it answers proves the claim. */
 export interface LinkedWallet {
+  address: string;
   /** Answers a new challenge: what VerifyWallet must be sent. */
   answerChallenge(): Promise<{ requestId: string; signature: string }>;
   /** Makes a new wallet session. */
@@ -81,6 +91,7 @@ export async function linkWallet(brokerUrl: string, key: DpopKey, { token }: Sig
     return { requestId, signature: signEip191(secretKey, Buffer.from(siweMessage)) };
   };
   return {
+    address,
     answerChallenge,
     signIn: async () => {
       const { sessionJwt, omniAccount } = await holderOfKey.verifyWallet(await answerChallenge());

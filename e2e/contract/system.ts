@@ -42,6 +42,8 @@ export async function startContractSystem(): Promise<ContractSystem> {
         mailsBySource: unlimited,
         mailsBySourceAndMailbox: unlimited,
         mailsByMailbox: unlimited,
+        oauthLogins: unlimited,
+        walletLogins: unlimited,
         wrongLinks: unlimited,
         challenges: unlimited,
         wrongSignatures: unlimited,

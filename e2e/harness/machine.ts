@@ -2,7 +2,7 @@ import { EventEmitter } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Readable, Writable } from "node:stream";
+import { PassThrough, Writable } from "node:stream";
 
 import { run } from "agentkeys/cli.ts";
 import { type Io, type Sleep, systemSleep } from "agentkeys/io.ts";
@@ -29,6 +29,8 @@ export interface Machine {
   env: Record<string, string | undefined>;
   /** The state folder. */
   folder: string;
+  /** The person's own wallet, somewhere else: signs what `--paste --json` prints. */
+  ownWallet?: (message: string) => Promise<string>;
   agentkeys(...argv: string[]): Promise<Outcome>;
   /** `agentkeys init`, with the person at the browser. Throws when the program fails. */
   signIn(email: string, confirmer: Confirmer): Promise<SignIn>;
@@ -72,7 +74,10 @@ export function createMachine({
       AGENTKEYS_STATE_DIR: join(folder, "state"),
       ...env,
     },
-    agentkeys: (...argv) => runInside(argv, { env: machine.env, home: folder, clock, sleep }),
+    agentkeys: (...argv) => {
+      const { env: ofMachine, ownWallet } = machine;
+      return runInside(argv, { env: ofMachine, home: folder, clock, sleep, ...(ownWallet && { ownWallet }) });
+    },
     async signIn(email, confirmer) {
       const running = machine.agentkeys("init", "--email", email, "--json");
       // A program that fails at once has no mail sent: its complaint is what to tell.
@@ -116,12 +121,14 @@ export function succeeded({ code, stdout, stderr }: Outcome): string {
 
 async function runInside(
   argv: readonly string[],
-  { env, home, clock, sleep }: { env: Environment; home: string; clock: Clock; sleep: Sleep },
+  o: { env: Environment; home: string; clock: Clock; sleep: Sleep; ownWallet?: NonNullable<Machine["ownWallet"]> },
 ): Promise<Outcome> {
-  const [stdout, stderr] = [new Collected(), new Collected()];
+  const { env, home, clock, sleep, ownWallet } = o;
+  const [stdin, stdout, stderr] = [new PassThrough(), new Collected(), new Collected()];
+  if (ownWallet === undefined) stdin.end();
+  else stdout.onText = (text) => void bring(ownWallet, text, stdin);
   const io: Io = {
-    ...{ env, home, clock, sleep, stdout, stderr },
-    stdin: Readable.from([]),
+    ...{ env, home, clock, sleep, stdin, stdout, stderr },
     signals: new EventEmitter(),
     random: systemRandom,
     hostname: "test-machine",
@@ -130,11 +137,21 @@ async function runInside(
   return { code, stdout: stdout.text, stderr: stderr.text };
 }
 
+/** Signs what the program asks for, and types the signature in. */
+async function bring(wallet: NonNullable<Machine["ownWallet"]>, text: string, stdin: Writable): Promise<void> {
+  for (const line of text.split("\n").filter((each) => each.includes('"sign_message"'))) {
+    const { message } = JSON.parse(line) as { message: string };
+    stdin.write((await wallet(message)) + "\n");
+  }
+}
+
 class Collected extends Writable {
   text = "";
+  onText?: (text: string) => void;
 
   override _write(chunk: Buffer, _: BufferEncoding, done: () => void): void {
     this.text += chunk.toString();
+    this.onText?.(chunk.toString());
     done();
   }
 }
