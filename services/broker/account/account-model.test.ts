@@ -13,7 +13,7 @@ import type { Session } from "@agentkeys/lib/session";
 
 import { admit, nameIdentity } from "../identity/index.ts";
 import { createLimits } from "../limits/index.ts";
-import type { Login, LoginPurpose } from "../login/index.ts";
+import type { Login, LoginIdentity, LoginPurpose } from "../login/index.ts";
 import { parseDeviceName } from "../login/index.ts";
 import { hashOf } from "../login/secrets.ts";
 import { hashOfToken, reportNotice, tellOthers } from "../notices/index.ts";
@@ -23,8 +23,12 @@ import { silent } from "../testing/broker.ts";
 import type { SessionRecord } from "../token/index.ts";
 import { linkIdentity, mergeAccount, stepUp, unfreezeAccount, unlinkIdentity } from "./index.ts";
 
-const MAILBOXES = ["a@example.com", "b@example.com", "c@example.com", "d@example.com"];
-const nameOf = (mailbox: number) => nameIdentity({ type: "email", value: MAILBOXES[mailbox] ?? "" }, "agentkeys");
+const IDENTITIES: LoginIdentity[] = [
+  ...["a@example.com", "b@example.com", "c@example.com"].map((value) => ({ type: "email" as const, value })),
+  ...["1", "2"].map((digit) => ({ type: "evm" as const, value: `0x${digit.repeat(40)}` })),
+];
+const identityAt = (at: number): LoginIdentity => IDENTITIES[at] ?? { type: "email", value: "" };
+const nameOf = (at: number) => nameIdentity(identityAt(at), "agentkeys");
 const caller = { sourceAddress: "192.0.2.1", requestId: "r", userAgent: "" };
 const limits = createLimits(Object.fromEntries([["wrongLinks", { times: 1e9, seconds: 1 }]]));
 
@@ -39,20 +43,20 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const mailbox = fc.nat({ max: MAILBOXES.length - 1 });
+const identity = fc.nat({ max: IDENTITIES.length - 1 });
 const machine = fc.nat({ max: 5 });
 const step = fc.oneof(
-  { weight: 5, arbitrary: fc.record({ do: fc.constant("sign in" as const), mailbox }) },
-  { weight: 4, arbitrary: fc.record({ do: fc.constant("link" as const), machine, mailbox }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant("unlink" as const), machine, mailbox }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("step up" as const), machine, mailbox }) },
+  { weight: 5, arbitrary: fc.record({ do: fc.constant("sign in" as const), identity }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant("link" as const), machine, identity }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("unlink" as const), machine, identity }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("step up" as const), machine, identity }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("report" as const), notice: fc.nat() }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("unfreeze" as const), machine }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("wait" as const), days: fc.constantFrom(0.002, 1, 100, 200) }) },
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
-/** One world: mailboxes, machines that signed in, and every mail's link that was ever made. */
+/** One world: mailboxes and wallets, machines that signed in, and every mail's link that was ever made. */
 function newWorld(start: number) {
   let now = start;
   let count = 0;
@@ -68,11 +72,12 @@ function newWorld(start: number) {
   };
   const proven = async (at: number, purpose: LoginPurpose) => {
     const [loginId, loginSecret] = [`login-${start}-${++count}`, `secret-${count}`];
+    const byWallet = identityAt(at).type === "evm";
     const login: Login = {
       loginId,
-      method: "email",
+      method: byWallet ? "wallet" : "email",
       purpose,
-      identity: { type: "email", value: MAILBOXES[at] ?? "" },
+      ...(!byWallet && { identity: identityAt(at) }),
       secretHash: hashOf(loginSecret),
       confirmHash: hashOf(loginId),
       userCode: "",
@@ -84,7 +89,9 @@ function newWorld(start: number) {
       expiresAt: now + 15 * MINUTE,
     };
     await store.logins.insert(login);
-    await store.logins.advance(loginId, "pending", "confirmed", now);
+    await (byWallet
+      ? store.logins.prove(loginId, identityAt(at), now)
+      : store.logins.advance(loginId, "pending", "confirmed", now));
     return { loginId, loginSecret, dpopThumbprint: undefined };
   };
   const signIn = async (at: number): Promise<void> => {
@@ -127,7 +134,7 @@ function newWorld(start: number) {
         now += s.days * DAY;
         return;
       case "sign in":
-        return signIn(s.mailbox);
+        return signIn(s.identity);
       case "report": {
         const token = links[s.notice % Math.max(1, links.length)];
         if (token !== undefined) await reportNotice(parts, token, caller);
@@ -136,20 +143,20 @@ function newWorld(start: number) {
       case "link": {
         const session = await acting(s.machine, { restrictedToo: false });
         if (session === undefined) return;
-        const request = { login: await proven(s.mailbox, "link"), session, caller };
+        const request = { login: await proven(s.identity, "link"), session, caller };
         const outcome = await linkIdentity(parts, request);
         if ("offerId" in outcome) await mergeAccount(parts, { ...request, offerId: outcome.offerId });
         return;
       }
       case "step up": {
         const session = await acting(s.machine, { restrictedToo: true });
-        if (session !== undefined) await stepUp(parts, { login: await proven(s.mailbox, "step-up"), session, caller });
+        if (session !== undefined) await stepUp(parts, { login: await proven(s.identity, "step-up"), session, caller });
         return;
       }
       case "unlink": {
         const session = await acting(s.machine, { restrictedToo: true });
         if (session !== undefined)
-          await unlinkIdentity(parts, { identity: nameOf(s.mailbox).omniAccount, session, caller });
+          await unlinkIdentity(parts, { identity: nameOf(s.identity).omniAccount, session, caller });
         return;
       }
       case "unfreeze": {
@@ -175,9 +182,9 @@ function hasEnded({ revokedAt, expiresAt }: SessionRecord, now: number): boolean
 
 /** What must hold whatever people do. */
 async function checkInvariants(machines: readonly Session[], ended: Set<OmniAccount>, now: number): Promise<void> {
-  const found = await Promise.all(MAILBOXES.map((_, at) => store.identities.find(nameOf(at).omniAccount)));
+  const found = await Promise.all(IDENTITIES.map((_, at) => store.identities.find(nameOf(at).omniAccount)));
   const anchors = new Set(found.flatMap((identity) => (identity === undefined ? [] : [identity.anchor])));
-  for (const at of MAILBOXES.keys()) {
+  for (const at of IDENTITIES.keys()) {
     const anchor = nameOf(at).omniAccount;
     const account = await store.accounts.find(anchor);
     if (account === undefined) continue;

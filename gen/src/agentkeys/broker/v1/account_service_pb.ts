@@ -871,7 +871,7 @@ export const AccountService: GenService<{
   },
   /**
    * RetireWallet takes a linked wallet out of use, for example after a move to another key service: its sessions end, and it gets no new
-   * ones. It stays the account's and stays listed; nobody else can link it. Needs a sign-in within the last 5 minutes. One that is
+   * ones. It stays the account's and stays listed; nobody else can link it. LinkWallet after a new sign-in takes it back into use. Needs a sign-in within the last 5 minutes. One that is
    * retired already stays as it is. Errors: INVALID_ADDRESS, WALLET_NOT_LINKED, FRESH_SIGN_IN_REQUIRED.
    *
    * @generated from rpc agentkeys.broker.v1.AccountService.RetireWallet

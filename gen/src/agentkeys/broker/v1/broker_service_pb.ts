@@ -269,7 +269,8 @@ export const MintOidcJwtResponseSchema: GenMessage<MintOidcJwtResponse> = /*@__P
 export const BrokerService: GenService<{
   /**
    * LinkWallet records the caller's claim to an address. A claim proves nothing, gives no rights and stops nobody else's;
-   * it becomes a link when the wallet signs a challenge that was started under an identity session of this account.
+   * it becomes a link when the wallet signs a challenge that was started under an identity session of this account. A wallet of this
+   * account's that was retired comes back into use, if the person signed in (or stepped up) within the last 5 minutes.
    * Errors: INVALID_ADDRESS, SESSION_*.
    *
    * @generated from rpc agentkeys.broker.v1.BrokerService.LinkWallet
@@ -298,7 +299,8 @@ export const BrokerService: GenService<{
    * sign-in it confirms that instead, and gives no session: AwaitLogin does. The challenge is spent by
    * the first correct signature. A DPoP proof on this call binds the session to its key; where the challenge was started
    * under a DPoP-bound identity session, the proof must be there and by the same key.
-   * Errors: CHALLENGE_NOT_FOUND, CHALLENGE_EXPIRED, CHALLENGE_SPENT, SIGNATURE_INVALID, WALLET_TAKEN, RATE_LIMITED, DPOP_*.
+   * Errors: CHALLENGE_NOT_FOUND, CHALLENGE_EXPIRED, CHALLENGE_SPENT, SIGNATURE_INVALID, CHAIN_UNAVAILABLE, WALLET_TAKEN (also an address
+   * that somebody signs in with), WALLET_NOT_LINKED (also a retired one), WALLET_NOT_OWN, LOGIN_*, RATE_LIMITED, DPOP_*.
    *
    * @generated from rpc agentkeys.broker.v1.BrokerService.VerifyWallet
    */

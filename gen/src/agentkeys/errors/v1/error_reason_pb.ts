@@ -246,14 +246,14 @@ export enum ErrorReason {
   SIGNATURE_INVALID = 63,
 
   /**
-   * The address is linked to another account. `already_exists`.
+   * The address is linked to another account, or is an identity that somebody signs in with. `already_exists`.
    *
    * @generated from enum value: ERROR_REASON_WALLET_TAKEN = 64;
    */
   WALLET_TAKEN = 64,
 
   /**
-   * This wallet session's wallet is no longer linked to the account. `permission_denied`.
+   * The wallet is not linked to an account, no longer, or is retired. `permission_denied`.
    *
    * @generated from enum value: ERROR_REASON_WALLET_NOT_LINKED = 65;
    */
