@@ -1,11 +1,12 @@
+import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { UnsecuredJWT } from "jose";
-import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { IdentityType } from "@agentkeys/gen/agentkeys/broker/v1/identity_pb";
+import { addressOfSecretKey, checksumAddress, signEip191 } from "@agentkeys/lib/ethereum";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
 import { createFakeMachine, type FakeMachine, refuse } from "../testing/fake-machine.ts";
@@ -17,8 +18,7 @@ beforeEach(async () => {
 });
 afterEach(() => machine.remove());
 
-const owner = privateKeyToAccount(generatePrivateKey());
-const OWN = owner.address;
+const OWN = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
 const GOOD = `0x${"11".repeat(65)}`;
 const events = ({ stdout }: { stdout: string }) =>
   stdout
@@ -60,7 +60,7 @@ describe("agentkeys init --wallet", () => {
     [["--wallet", "--paste"], "which wallet"],
     [["--email", "ada@example.com", "--paste"], "--paste goes with --wallet"],
     [["--wallet", "0x1234"], "address must be 0x and 40 hex characters"],
-    [["--wallet", OWN.replace(/[a-f]/, (letter) => letter.toUpperCase()).replace(/.$/, "0")], "That is no wallet"],
+    [["--wallet", OWN.replace("5aA", "5Aa")], "wrong EIP-55 checksum"],
   ])("%j is no command line", async (argv, words) => {
     const { code, stderr } = await machine.agentkeys("init", ...argv);
     expect(code).toBe(2);
@@ -109,9 +109,10 @@ describe("agentkeys init --wallet ADDRESS --paste", () => {
   });
 
   test("says what is wrong with a signature, and takes the next one", async () => {
-    const other = privateKeyToAccount(generatePrivateKey());
+    const otherKey = randomBytes(32);
+    const other = checksumAddress(addressOfSecretKey(otherKey));
     const message = `${siweMessage(new URL(machine.services.url).host, OWN)} The code is BCDF-GHJK.`;
-    const theirs = await other.signMessage({ message });
+    const theirs = signEip191(otherKey, Buffer.from(message));
     machine.services.handlers = {
       verifyWallet: ({ signature }) => {
         if (signature !== GOOD) throw new Failure(ErrorReason.SIGNATURE_INVALID, "signature was not made by it");
@@ -124,7 +125,7 @@ describe("agentkeys init --wallet ADDRESS --paste", () => {
     expect(problems).toEqual([
       undefined,
       expect.stringContaining("That is no signature"),
-      expect.stringContaining(`either ${other.address} has`),
+      expect.stringContaining(`either ${other} has`),
       expect.stringContaining("signature was not made by it"),
     ]);
     expect(callsOf("VerifyWallet").map(({ request }) => request["signature"])).toContain(GOOD);

@@ -58,7 +58,8 @@ pre { margin: 0 0 1rem; padding: .9rem 1rem; border-radius: .65rem; background: 
 textarea, code { font: .9rem/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 .stack { display: grid; gap: .75rem; margin-bottom: 1rem; }
 .card > .note { margin: 0 0 1rem; }
-.stack[hidden], .note[hidden] { display: none; }
+.card > .note:empty { margin: 0; padding: 0; }
+.stack[hidden] { display: none; }
 .choices button { height: 100%; }
 button:disabled { opacity: .55; cursor: default; }
 details { margin-bottom: 1rem; border: 1px solid var(--line); border-radius: .65rem; padding: .75rem 1rem; }

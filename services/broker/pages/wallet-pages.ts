@@ -30,7 +30,7 @@ export function walletReviewPage(login: Login, { token, readerAddress, problem }
         ${signInFacts(login, readerAddress)}
       </dl>
       ${trouble(problem)}
-      <p id="status" class="note" role="status" hidden></p>
+      <p id="status" class="note" role="status"></p>
       <div id="wallets" class="stack" hidden></div>
       <details id="by-hand" open>
         <summary>Sign somewhere else</summary>
@@ -73,11 +73,12 @@ export function walletMessagePage(login: Login, challenge: Challenge, options: W
       <p>The wallet shows you this very text, and in it the code of your terminal:</p>
       <p class="code">${login.userCode}</p>
       ${trouble(problem)}
-      <p id="status" class="note" role="status" hidden></p>
+      <p id="status" class="note" role="status"></p>
       <div id="wallets" class="stack" hidden></div>
       <pre
         id="message"
         tabindex="0"
+        role="group"
         aria-label="The text to sign"
         data-address="${checksumAddress(challenge.address)}"
         ${problem === undefined ? "" : "data-again"}

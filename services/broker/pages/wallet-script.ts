@@ -13,7 +13,6 @@ const wallets = new Map();
 
 function say(text) {
   status.textContent = text;
-  status.hidden = text === "";
 }
 
 function plain(name) {
