@@ -10,12 +10,13 @@ import { createLimits, defaultAllowances } from "../limits/index.ts";
 import { type Bell, createBell, type LoginParts } from "../login/index.ts";
 import type { BrokerStore } from "../store/index.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
-import { createKeySealer, createSessionIssuer, openSigningKeys, rotation } from "../token/index.ts";
+import { createKeySealer, createSessionIssuer, openSigningKeys, rotation, type SigningKeys } from "../token/index.ts";
 import { silent } from "./broker.ts";
 
 /** Everything that a sign-in is made of, on a store in a folder of its own, without a server around it. */
 export interface TestLogins {
   parts: LoginParts;
+  sessionKeys: SigningKeys;
   store: BrokerStore;
   close(): Promise<void>;
 }
@@ -41,6 +42,7 @@ export async function openTestLogins({
   const issuer = (): string => "http://127.0.0.1:8091";
   return {
     store,
+    sessionKeys: keys,
     parts: {
       ...store,
       limits: createLimits(Object.fromEntries(unlimited) as typeof defaultAllowances),
