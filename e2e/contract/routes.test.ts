@@ -12,6 +12,7 @@ AccountService/ListEvents            GET  /v1/account/events             RESTRIC
 AccountService/ListIdentities        GET  /v1/account/identities         RESTRICTED_IDENTITY_SESSION
 AccountService/ListSessions          GET  /v1/account/sessions           RESTRICTED_IDENTITY_SESSION
 AccountService/MergeAccount          POST /v1/account/merge              IDENTITY_SESSION
+AccountService/RetireWallet          POST /v1/account/wallets/retire      IDENTITY_SESSION
 AccountService/RevokeSession         POST /v1/account/sessions/revoke    RESTRICTED_IDENTITY_SESSION
 AccountService/StepUp                POST /v1/account/step-up            RESTRICTED_IDENTITY_SESSION
 AccountService/UnfreezeAccount       POST /v1/account/unfreeze           RESTRICTED_IDENTITY_SESSION
@@ -31,6 +32,8 @@ LoginService/ListRevokedSessions     GET  /v1/auth/revoked-sessions      ANYONE
 LoginService/RenewSession            POST /v1/auth/renew                 IDENTITY_SESSION
 LoginService/StartEmailLogin         POST /v1/auth/email/start           ANYONE
 LoginService/StartOauthLogin         POST /v1/auth/oauth2/start          ANYONE
+LoginService/StartPasskeyLogin       POST /v1/auth/passkey/start         ANYONE
+LoginService/StartWalletLogin        POST /v1/auth/wallet/login/start    ANYONE
 `;
 
 const { services } = buildContract();
