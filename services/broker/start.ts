@@ -22,7 +22,7 @@ import type { BrokerSettings } from "./settings.ts";
 import type { BrokerStore } from "./store/index.ts";
 import { createKeeper } from "./store/keeper.ts";
 import { openSqliteStore } from "./store/sqlite.ts";
-import { type ContractWallets, createContractWallets } from "./wallet/index.ts";
+import type { ContractWallets } from "./wallet/index.ts";
 import {
   createKeySealer,
   createOidcMinter,
@@ -115,8 +115,7 @@ async function startOn(
     random,
   };
   const bell = createBell();
-  const { ethereumRpcUrl: rpcUrl } = settings;
-  const contractWallets = rpcUrl && createContractWallets({ rpcUrl });
+  const contractWallets = await contractWalletsOf(settings);
   const providers = providersOf(settings, clock);
   const login = { ...shared, bell, providers };
   const minter = createOidcMinter({ issuer, keys: oidcKeys, audiences: settings.audiences, clock, random });
@@ -202,6 +201,13 @@ function ownSessions(sessions: SessionStore, keys: SigningKeys, issuer: string, 
     return record === undefined || record.revokedAt !== undefined;
   };
   return createSessionVerifier({ issuer, keys: keys.verificationKey, isRevoked, clock });
+}
+
+/** Loaded only where there is a node to ask: what it is made of is large. */
+async function contractWalletsOf({ ethereumRpcUrl: rpcUrl }: BrokerSettings): Promise<ContractWallets | undefined> {
+  if (rpcUrl === undefined) return undefined;
+  const { createContractWallets } = await import("./wallet/contract-wallets.ts");
+  return createContractWallets({ rpcUrl });
 }
 
 /** Until the node has said once which chain it is on, challenges name Ethereum's own, and contract wallets cannot sign in. */
