@@ -43,6 +43,7 @@ export async function startContractSystem(): Promise<ContractSystem> {
         mailsBySourceAndMailbox: unlimited,
         mailsByMailbox: unlimited,
         oauthLogins: unlimited,
+        passkeyLogins: unlimited,
         walletLogins: unlimited,
         wrongLinks: unlimited,
         challenges: unlimited,

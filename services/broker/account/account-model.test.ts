@@ -5,18 +5,19 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import type { OmniAccount } from "@agentkeys/lib/account";
+import type { IdentityType, OmniAccount } from "@agentkeys/lib/account";
 import { DAY, MINUTE } from "@agentkeys/lib/clock";
 import { Failure } from "@agentkeys/lib/failure";
 import { systemRandom } from "@agentkeys/lib/random";
 import type { Session } from "@agentkeys/lib/session";
 
-import { admit, nameIdentity } from "../identity/index.ts";
+import { admit, type IdentityName, nameIdentity } from "../identity/index.ts";
 import { createLimits } from "../limits/index.ts";
-import type { Login, LoginIdentity, LoginPurpose } from "../login/index.ts";
+import type { Login, LoginIdentity, LoginMethod, LoginPurpose } from "../login/index.ts";
 import { parseDeviceName } from "../login/index.ts";
 import { hashOf } from "../login/secrets.ts";
 import { hashOfToken, reportNotice, tellOthers } from "../notices/index.ts";
+import type { NewPasskey } from "../passkey/index.ts";
 import type { BrokerStore } from "../store/index.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import { silent } from "../testing/broker.ts";
@@ -43,13 +44,22 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+/** Passkeys that people may have made; each may be linked, used, taken off, and linked anew as a new one. */
+const PASSKEYS = ["passkey-1", "passkey-2", "passkey-3"];
+const passkeyName = (passkey: number) => nameIdentity({ type: "passkey", value: PASSKEYS[passkey] ?? "" }, "agentkeys");
+
 const identity = fc.nat({ max: IDENTITIES.length - 1 });
+const passkey = fc.nat({ max: PASSKEYS.length - 1 });
 const machine = fc.nat({ max: 5 });
 const step = fc.oneof(
   { weight: 5, arbitrary: fc.record({ do: fc.constant("sign in" as const), identity }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant("link" as const), machine, identity }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("unlink" as const), machine, identity }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("step up" as const), machine, identity }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("make passkey" as const), machine, passkey }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("sign in by passkey" as const), passkey }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("step up by passkey" as const), machine, passkey }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("take passkey off" as const), machine, passkey }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("report" as const), notice: fc.nat() }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant("unfreeze" as const), machine }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("wait" as const), days: fc.constantFrom(0.002, 1, 100, 200) }) },
@@ -70,14 +80,15 @@ function newWorld(start: number) {
     clock: () => now,
     random: systemRandom,
   };
-  const proven = async (at: number, purpose: LoginPurpose) => {
+  const proven = (at: number, purpose: LoginPurpose) => provenAs(identityAt(at), purpose);
+  const provenAs = async (identity: LoginIdentity, purpose: LoginPurpose) => {
     const [loginId, loginSecret] = [`login-${start}-${++count}`, `secret-${count}`];
-    const byWallet = identityAt(at).type === "evm";
+    const bySignature = methods[identity.type] !== undefined;
     const login: Login = {
       loginId,
-      method: byWallet ? "wallet" : "email",
+      method: methods[identity.type] ?? "email",
       purpose,
-      ...(!byWallet && { identity: identityAt(at) }),
+      ...(!bySignature && { identity }),
       secretHash: hashOf(loginSecret),
       confirmHash: hashOf(loginId),
       userCode: "",
@@ -89,13 +100,13 @@ function newWorld(start: number) {
       expiresAt: now + 15 * MINUTE,
     };
     await store.logins.insert(login);
-    await (byWallet
-      ? store.logins.prove(loginId, identityAt(at), now)
+    const made = identity.type === "passkey" && purpose === "link" ? { newPasskey: newPasskey(identity.value) } : {};
+    await (bySignature
+      ? store.logins.prove(loginId, identity, now, made)
       : store.logins.advance(loginId, "pending", "confirmed", now));
     return { loginId, loginSecret, dpopThumbprint: undefined };
   };
-  const signIn = async (at: number): Promise<void> => {
-    const name = nameOf(at);
+  const signIn = async (name: IdentityName): Promise<void> => {
     const session = await store.transaction(async (tx) => {
       const { identity, account } = await admit(tx, name, parts, now);
       const id = `session-${start}-${++count}`;
@@ -134,7 +145,7 @@ function newWorld(start: number) {
         now += s.days * DAY;
         return;
       case "sign in":
-        return signIn(s.identity);
+        return signIn(nameOf(s.identity));
       case "report": {
         const token = links[s.notice % Math.max(1, links.length)];
         if (token !== undefined) await reportNotice(parts, token, caller);
@@ -159,6 +170,30 @@ function newWorld(start: number) {
           await unlinkIdentity(parts, { identity: nameOf(s.identity).omniAccount, session, caller });
         return;
       }
+      case "sign in by passkey": {
+        // What has signed is known: nobody can sign with a passkey that is linked nowhere, but may have been taken off since.
+        return signIn(passkeyName(s.passkey));
+      }
+      case "make passkey": {
+        const session = await acting(s.machine, { restrictedToo: false });
+        if (session === undefined) return;
+        const login = await provenAs({ type: "passkey", value: PASSKEYS[s.passkey] ?? "" }, "link");
+        await linkIdentity(parts, { login, session, caller });
+        return;
+      }
+      case "step up by passkey": {
+        const session = await acting(s.machine, { restrictedToo: true });
+        if (session === undefined) return;
+        const login = await provenAs({ type: "passkey", value: PASSKEYS[s.passkey] ?? "" }, "step-up");
+        await stepUp(parts, { login, session, caller });
+        return;
+      }
+      case "take passkey off": {
+        const session = await acting(s.machine, { restrictedToo: true });
+        const identity = passkeyName(s.passkey).omniAccount;
+        if (session !== undefined) await unlinkIdentity(parts, { identity, session, caller });
+        return;
+      }
       case "unfreeze": {
         const session = await acting(s.machine, { restrictedToo: true });
         if (session !== undefined) await unfreezeAccount(parts, { session, caller });
@@ -176,6 +211,12 @@ function newWorld(start: number) {
   return { perform, deliver, machines, now: () => now };
 }
 
+const methods: Partial<Record<IdentityType, LoginMethod>> = { evm: "wallet", passkey: "passkey" };
+
+function newPasskey(credentialId: string): NewPasskey {
+  return { credentialId, publicKey: "", signatureCounter: 0, transports: [], backedUp: false };
+}
+
 function hasEnded({ revokedAt, expiresAt }: SessionRecord, now: number): boolean {
   return revokedAt !== undefined || expiresAt <= now;
 }
@@ -184,6 +225,14 @@ function hasEnded({ revokedAt, expiresAt }: SessionRecord, now: number): boolean
 async function checkInvariants(machines: readonly Session[], ended: Set<OmniAccount>, now: number): Promise<void> {
   const found = await Promise.all(IDENTITIES.map((_, at) => store.identities.find(nameOf(at).omniAccount)));
   const anchors = new Set(found.flatMap((identity) => (identity === undefined ? [] : [identity.anchor])));
+  for (const at of PASSKEYS.keys()) {
+    const { omniAccount } = passkeyName(at);
+    // A passkey starts no account; what it signs with is there exactly as long as it is linked.
+    expect(await store.accounts.find(omniAccount)).toBeUndefined();
+    const linked = await store.identities.find(omniAccount);
+    if (linked !== undefined) anchors.add(linked.anchor);
+    expect((await store.passkeys.find(PASSKEYS[at] ?? ""))?.omniAccount).toBe(linked && omniAccount);
+  }
   for (const at of IDENTITIES.keys()) {
     const anchor = nameOf(at).omniAccount;
     const account = await store.accounts.find(anchor);
@@ -245,7 +294,7 @@ test("whatever several people do, no wallet changes hands, no account is lost or
 async function clear(): Promise<void> {
   const { default: Libsql } = await import("libsql");
   const file = new Libsql(join(folder, "broker.sqlite"));
-  for (const table of ["notice", "session", "login", "identity", "audit_event", "wallet_link", "account"])
+  for (const table of ["notice", "session", "login", "passkey", "identity", "audit_event", "wallet_link", "account"])
     file.exec(`DELETE FROM ${table}`);
   file.close();
 }

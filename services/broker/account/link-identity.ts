@@ -3,16 +3,18 @@ import { createHash } from "node:crypto";
 import type { OmniAccount } from "@agentkeys/lib/account";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
-import { auditEvent } from "../audit/index.ts";
+import { auditEvent, type Caller } from "../audit/index.ts";
 import {
   admissionRefusal,
   type Identity,
   type IdentityName,
   nameIdentity,
   refuseLinkedWallet,
+  seenAgain,
 } from "../identity/index.ts";
 import { gone, type Login, heldLogin, type LoginPurpose, next } from "../login/index.ts";
-import { tellOthers } from "../notices/index.ts";
+import { subjectOf, tellOthers } from "../notices/index.ts";
+import { type NewPasskey, taken } from "../passkey/index.ts";
 import type { WalletLink } from "../wallet/index.ts";
 import { type AccountParts, type AccountStores, freshSession, PROOF_FOR_LINK_MS, type ProvenRequest } from "./parts.ts";
 
@@ -43,21 +45,46 @@ export async function linkIdentity(parts: AccountParts, request: ProvenRequest):
     const { identity: by = anchor } = await freshSession(tx, session, now, PROOF_FOR_LINK_MS);
     const known = await tx.identities.find(name.omniAccount);
     if (known !== undefined && known.anchor !== anchor) return offerFor(tx, parts, anchor, known, login);
+    if (known !== undefined) refuseMade(login);
     if (known?.suspendedAt !== undefined) throw suspended();
     if (known === undefined) await refuseLinkedWallet(tx.wallets, name);
     if (!(await tx.logins.advance(login.loginId, "confirmed", "collected", now))) throw gone();
     const facts = { anchor, sessionId: session.id, subject: name.value };
     if (known !== undefined) {
-      await tx.identities.touch(known.omniAccount, now);
+      await tx.identities.touch(known.omniAccount, now, name.displayName);
       await tx.audit.append(auditEvent(now, caller, { action: "identity.proven", ...facts }));
-      return { ...known, lastUsedAt: now };
+      return seenAgain(known, name, now);
     }
-    const linked = await tx.identities.link(name, anchor, { linkedAt: now, lastUsedAt: now });
-    await tx.audit.append(auditEvent(now, caller, { action: "identity.linked", ...facts }));
-    const news = { kind: "linked", subject: name.value, by, reported: name.omniAccount } as const;
-    await tellOthers(tx, parts, anchor, news, caller);
-    return linked;
+    return addIdentity(tx, parts, { name, newPasskey: login.newPasskey, anchor, by, sessionId: session.id, caller });
   });
+}
+
+/** Links an identity that is in no account, with its passkey where it is one, in its caller's transaction; and tells the others. */
+export async function addIdentity(
+  tx: AccountStores,
+  parts: AccountParts,
+  { name, newPasskey, anchor, by, sessionId, caller }: NewIdentity,
+): Promise<Identity> {
+  const now = parts.clock();
+  const linked = await tx.identities.link(name, anchor, { linkedAt: now, lastUsedAt: now });
+  if (newPasskey !== undefined) {
+    await tx.passkeys.insert({ ...newPasskey, omniAccount: name.omniAccount, createdAt: now });
+  }
+  const facts = { anchor, sessionId, subject: name.value };
+  await tx.audit.append(auditEvent(now, caller, { action: "identity.linked", ...facts }));
+  const news = { kind: "linked", subject: subjectOf(name), by, reported: name.omniAccount } as const;
+  await tellOthers(tx, parts, anchor, news, caller);
+  return linked;
+}
+
+export interface NewIdentity {
+  name: IdentityName;
+  newPasskey: NewPasskey | undefined;
+  anchor: OmniAccount;
+  /** The identity that did it. */
+  by: OmniAccount;
+  sessionId: string;
+  caller: Caller;
 }
 
 /** The sign-in that the caller holds, if its person has confirmed it. @throws Failure LOGIN_*, DPOP_INVALID */
@@ -86,13 +113,14 @@ export async function offerFor(
   { clock, dormantAfterMs }: AccountParts,
   kept: OmniAccount,
   known: Identity,
-  { decidedAt = 0 }: Login,
+  login: Login,
 ): Promise<MergeOffer> {
+  refuseMade(login);
   const now = clock();
   const endedIdentities = await identities.listOf(known.anchor);
   const refusal = admissionRefusal(known, endedIdentities, now, dormantAfterMs);
   if (refusal !== undefined) throw refusal;
-  const expiresAt = decidedAt + PROOF_FOR_LINK_MS;
+  const expiresAt = (login.decidedAt ?? 0) + PROOF_FOR_LINK_MS;
   if (expiresAt <= now) {
     throw new Failure(
       ErrorReason.LOGIN_EXPIRED,
@@ -110,6 +138,14 @@ export async function offerFor(
   ];
   const offerId = createHash("sha256").update(JSON.stringify(terms)).digest("hex");
   return { offerId, kept, keptWallets, ended: known.anchor, endedIdentities, endedWallets, expiresAt };
+}
+
+/**
+ * A passkey that a sign-in made has signed nothing: its id is what the browser said, and may be that of somebody else's passkey. It
+ * proves no identity that is there already. @throws Failure SIGNATURE_INVALID
+ */
+function refuseMade({ newPasskey }: Login): void {
+  if (newPasskey !== undefined) throw taken();
 }
 
 export function suspended(): Failure {

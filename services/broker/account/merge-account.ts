@@ -3,7 +3,7 @@ import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import { auditEvent } from "../audit/index.ts";
 import type { Identity } from "../identity/index.ts";
 import { gone } from "../login/index.ts";
-import { tellOthers } from "../notices/index.ts";
+import { subjectOf, tellOthers } from "../notices/index.ts";
 import { confirmedLogin, nameOf, offerFor } from "./link-identity.ts";
 import { type AccountParts, freshSession, PROOF_FOR_LINK_MS, type ProvenRequest } from "./parts.ts";
 
@@ -38,7 +38,7 @@ export async function mergeAccount(
     await tx.accounts.endIn(offer.ended, kept);
     const facts = { anchor: kept, sessionId, subject: offer.ended };
     await tx.audit.append(auditEvent(now, caller, { action: "account.merged", ...facts }));
-    await tellOthers(tx, parts, kept, { kind: "merged", subject: name.value, by, reported: by }, caller);
+    await tellOthers(tx, parts, kept, { kind: "merged", subject: subjectOf(name), by, reported: by }, caller);
     return tx.identities.listOf(kept);
   });
 }

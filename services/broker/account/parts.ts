@@ -7,6 +7,7 @@ import type { AuditStore, Caller } from "../audit/index.ts";
 import type { AccountStore, IdentityRules, IdentityStore } from "../identity/index.ts";
 import type { HeldLogin, LoginStore } from "../login/index.ts";
 import type { NoticeStore } from "../notices/index.ts";
+import type { PasskeyStore } from "../passkey/index.ts";
 import type { SessionRecord, SessionStore } from "../token/index.ts";
 import type { WalletStore } from "../wallet/index.ts";
 
@@ -15,6 +16,7 @@ export interface AccountStores {
   identities: IdentityStore;
   accounts: AccountStore;
   sessions: SessionStore;
+  passkeys: PasskeyStore;
   wallets: WalletStore;
   notices: NoticeStore;
   audit: AuditStore;
@@ -43,7 +45,7 @@ export const PROOF_FOR_UNLINK_MS = 5 * MINUTE;
 /** The session's record, if its person proved who they are lately enough. @throws Failure FRESH_SIGN_IN_REQUIRED, SESSION_REVOKED */
 export async function freshSession(
   { sessions }: Pick<AccountStores, "sessions">,
-  { id }: Session,
+  { id }: Pick<Session, "id">,
   now: number,
   maxAgeMs: number,
 ): Promise<SessionRecord> {

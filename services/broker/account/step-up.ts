@@ -4,7 +4,7 @@ import type { Session } from "@agentkeys/lib/session";
 import { auditEvent, type Caller } from "../audit/index.ts";
 import { admissionRefusal } from "../identity/index.ts";
 import { gone } from "../login/index.ts";
-import { tellOthers } from "../notices/index.ts";
+import { subjectOf, tellOthers } from "../notices/index.ts";
 import { confirmedLogin, nameOf } from "./link-identity.ts";
 import { type AccountParts, freshSession, PROOF_FOR_UNLINK_MS, type ProvenRequest } from "./parts.ts";
 
@@ -30,7 +30,7 @@ export async function stepUp(parts: AccountParts, request: ProvenRequest): Promi
     const refusal = admissionRefusal(identity, all, now, parts.dormantAfterMs);
     if (refusal !== undefined) throw refusal;
     if (!(await tx.logins.advance(login.loginId, "confirmed", "collected", now))) throw gone();
-    await tx.identities.touch(identity.omniAccount, now);
+    await tx.identities.touch(identity.omniAccount, now, name.displayName);
     await tx.sessions.prove(sessionId, now);
     const facts = { anchor, sessionId, subject: name.value };
     await tx.audit.append(auditEvent(now, caller, { action: "identity.proven", ...facts }));
@@ -49,8 +49,11 @@ export async function unfreezeAccount(
     if ((await tx.accounts.find(anchor))?.frozenAt === undefined) return;
     const { identity: by = anchor } = await freshSession(tx, session, now, PROOF_FOR_UNLINK_MS);
     await tx.accounts.unfreeze(anchor);
-    const subject = (await tx.identities.find(by))?.value ?? "";
-    await tx.audit.append(auditEvent(now, caller, { action: "account.unfrozen", anchor, sessionId, subject }));
+    const who = await tx.identities.find(by);
+    await tx.audit.append(
+      auditEvent(now, caller, { action: "account.unfrozen", anchor, sessionId, subject: who?.value ?? "" }),
+    );
+    const subject = who === undefined ? "" : subjectOf(who);
     await tellOthers(tx, parts, anchor, { kind: "unfrozen", subject, by, reported: by }, caller);
   });
 }

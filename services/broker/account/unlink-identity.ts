@@ -3,7 +3,7 @@ import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import type { Session } from "@agentkeys/lib/session";
 
 import { auditEvent, type Caller } from "../audit/index.ts";
-import { tellOthers } from "../notices/index.ts";
+import { subjectOf, tellOthers } from "../notices/index.ts";
 import { type AccountParts, freshSession, PROOF_FOR_UNLINK_MS } from "./parts.ts";
 
 /**
@@ -37,7 +37,7 @@ export async function unlinkIdentity(
       tx,
       parts,
       anchor,
-      { kind: "unlinked", subject: removed.value, by, reported: by, removed },
+      { kind: "unlinked", subject: subjectOf(removed), by, reported: by, removed },
       caller,
     );
   });

@@ -9,6 +9,7 @@ export type AuditAction =
   | "identity.linked"
   | "identity.unlinked"
   | "identity.proven"
+  | "passkey.refused"
   | "account.merged"
   | "account.frozen"
   | "account.unfrozen"

@@ -55,7 +55,7 @@ export function isDormant(identity: Identity, all: readonly Identity[], now: num
 
 /**
  * Signs a proven identity in, in its caller's transaction: to the account that it is linked to, or to a new one that it anchors.
- * @throws Failure IDENTITY_SUSPENDED, SECOND_IDENTITY_REQUIRED, IDENTITY_UNLINKED, WALLET_NOT_OWN
+ * @throws Failure IDENTITY_SUSPENDED, SECOND_IDENTITY_REQUIRED, IDENTITY_UNLINKED, WALLET_NOT_OWN, PASSKEY_UNKNOWN
  */
 export async function admit(
   { identities, accounts, wallets }: { identities: IdentityStore; accounts: AccountStore; wallets: VerifiedWallets },
@@ -65,6 +65,13 @@ export async function admit(
 ): Promise<{ identity: Identity; account: Account }> {
   const known = await identities.find(name.omniAccount);
   if (known === undefined) {
+    // Taken off its account since it signed: a passkey starts none.
+    if (name.type === "passkey") {
+      throw new Failure(
+        ErrorReason.PASSKEY_UNKNOWN,
+        "this passkey is linked to no account: sign in another way, and link it from there",
+      );
+    }
     // The name of an account is made from its first identity: without this, taking that identity off would give a stranger the wallet.
     if ((await accounts.find(name.omniAccount)) !== undefined) {
       throw new Failure(
@@ -80,8 +87,13 @@ export async function admit(
   }
   const refusal = admissionRefusal(known, await identities.listOf(known.anchor), now, dormantAfterMs);
   if (refusal !== undefined) throw refusal;
-  await identities.touch(known.omniAccount, now);
+  await identities.touch(known.omniAccount, now, name.displayName);
   const account = await accounts.find(known.anchor);
   if (account === undefined) throw new Error("an identity leads to no account");
-  return { identity: { ...known, lastUsedAt: now }, account };
+  return { identity: seenAgain(known, name, now), account };
+}
+
+/** An identity as it is once its person has proven to be it. */
+export function seenAgain(known: Identity, { displayName }: IdentityName, now: number): Identity {
+  return { ...known, lastUsedAt: now, ...(displayName !== undefined && { displayName }) };
 }

@@ -37,8 +37,8 @@ export interface IdentityStore {
   listOf(anchor: OmniAccount): Promise<Identity[]>;
   /** Adds an identity to an account; one that is in an account already makes it throw. */
   link(name: IdentityName, anchor: OmniAccount, times: { linkedAt: number; lastUsedAt: number }): Promise<Identity>;
-  /** Notes that somebody proved to be it. */
-  touch(omniAccount: OmniAccount, now: number): Promise<void>;
+  /** Notes that somebody proved to be it, and what it is called by now, where that is known. */
+  touch(omniAccount: OmniAccount, now: number, displayName?: string): Promise<void>;
   suspend(omniAccount: OmniAccount, now: number): Promise<void>;
   unlink(omniAccount: OmniAccount): Promise<void>;
   /** Takes every identity of one account to another, each as it is. */

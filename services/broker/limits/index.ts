@@ -20,6 +20,8 @@ export interface Allowances {
   oauthLogins: Allowance;
   /** Sign-ins with own wallets, by the caller's address. */
   walletLogins: Allowance;
+  /** Sign-ins with a passkey, and what passkeys are asked to sign, by the caller's address. */
+  passkeyLogins: Allowance;
   /** Attempts to confirm a sign-in with a link that is not one, by the caller's address. */
   wrongLinks: Allowance;
   /** Claims to addresses, by account. */
@@ -40,6 +42,7 @@ export const defaultAllowances: Allowances = {
   mailsByMailbox: { times: 20, seconds: 900 },
   oauthLogins: { times: 60, seconds: 900 },
   walletLogins: { times: 60, seconds: 900 },
+  passkeyLogins: { times: 60, seconds: 900 },
   wrongLinks: { times: 30, seconds: 900 },
   claims: { times: 60, seconds: 60 },
   challenges: { times: 120, seconds: 60 },

@@ -24,7 +24,7 @@ export async function reviewLogin(parts: LoginParts, handle: LoginHandle, caller
 
 /** What the page is going to lead to: behind a provider's link, what the first button does; back from there, what the second one does. */
 function ahead({ method }: Login, handle: LoginHandle): LoginEvent {
-  if (method === "wallet") return "prove";
+  if (method === "wallet" || method === "passkey") return "prove";
   return "linkToken" in handle && method === "oauth2" ? "identify" : "confirm";
 }
 

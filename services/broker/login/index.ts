@@ -7,6 +7,8 @@ export { startEmailLogin } from "./email/start-email-login.ts";
 export { type HeldLogin, heldLogin } from "./held-login.ts";
 export { LOGIN_LIFE_MS } from "./new-login.ts";
 export * from "./oauth/index.ts";
+export { askPasskey, proveByPasskey, provenHere, type PasskeyVisit } from "./passkey/prove-by-passkey.ts";
+export { startPasskeyLogin } from "./passkey/start-passkey-login.ts";
 export type { LoginParts } from "./parts.ts";
 export { gone, LinkUsed, type LoginEvent, next } from "./state-machine.ts";
 export type {
@@ -18,6 +20,7 @@ export type {
   LoginStore,
   OauthRequest,
   OauthRequestStore,
+  ProvingBrowser,
 } from "./store.ts";
 export { confirmByWallet } from "./wallet/confirm-by-wallet.ts";
 export { startWalletLogin } from "./wallet/start-wallet-login.ts";

@@ -61,7 +61,7 @@ function confirmableFrom(login: Pick<Login, "method">): LoginStatus | undefined 
 
 /** What is signed names the sign-in: a signature says who it is and that they agree, at once. */
 function provenBySignature({ method }: Pick<Login, "method">): boolean {
-  return method === "wallet";
+  return method === "wallet" || method === "passkey";
 }
 
 export function gone(): Failure {

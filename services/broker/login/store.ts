@@ -1,4 +1,5 @@
 import type { IdentityName } from "../identity/index.ts";
+import type { NewPasskey } from "../passkey/index.ts";
 import type { DeviceName } from "./device-name.ts";
 
 /**
@@ -16,6 +17,9 @@ export type LoginPurpose = "sign-in" | "link" | "step-up";
 /** Who a sign-in is for. */
 export type LoginIdentity = Omit<IdentityName, "omniAccount">;
 
+/** The browser that a signature came from, by the hash of its secret, and the passkey that it made, where it made one. */
+export type ProvingBrowser = Pick<Login, "browserHash" | "newPasskey">;
+
 /** A sign-in under way. Its secrets are here as SHA-256 hashes only, in lower-case hex. */
 export interface Login {
   loginId: string;
@@ -23,9 +27,11 @@ export interface Login {
   purpose: LoginPurpose;
   /** Known from the start by mail; at a provider, once that has answered; by a signature, once that was checked. */
   identity?: LoginIdentity;
+  /** The passkey that this sign-in made, until it is linked; with `passkey` and `link` only. */
+  newPasskey?: NewPasskey;
   /** The name of the identity provider; with `oauth2` only. */
   provider?: string;
-  /** Of the secret of the browser that came back from the provider: it alone may confirm. */
+  /** Of the secret of the browser that came back from the provider and alone may confirm, or that confirmed by a passkey. */
   browserHash?: string;
   /** Of the secret that collects the session. */
   secretHash: string;
@@ -53,7 +59,7 @@ export interface LoginStore {
   /** Notes whom the provider named, to which browser: moves a pending sign-in to `identified`, true for exactly one caller. */
   identify(loginId: string, identity: LoginIdentity, browserHash: string, now: number): Promise<boolean>;
   /** Notes who proved themselves by signing: moves a pending sign-in to `confirmed`, true for exactly one caller. */
-  prove(loginId: string, identity: LoginIdentity, now: number): Promise<boolean>;
+  prove(loginId: string, identity: LoginIdentity, now: number, from?: ProvingBrowser): Promise<boolean>;
   remove(loginId: string): Promise<void>;
   /** Forgets those that expired before `time`; returns how many. */
   purge(time: number): Promise<number>;

@@ -4,3 +4,4 @@ export type { Mail, Mailer } from "./mailer.ts";
 export { noticeMail, type NoticeFacts } from "./notice-mail.ts";
 export { signInMail, type SignInFacts } from "./sign-in-mail.ts";
 export { createSmtpMailer, type SmtpOptions } from "./smtp.ts";
+export { unlinkable } from "./unlinkable.ts";

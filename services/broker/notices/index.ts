@@ -2,4 +2,4 @@
 export { type ReportParts, reportNotice, reviewNotice } from "./report.ts";
 export { hashOfToken, sendNotices, type SendParts } from "./send-notices.ts";
 export type { Notice, NoticeKind, NoticeStore } from "./store.ts";
-export { type News, NOTICE_LIFE_MS, tellOthers } from "./tell-others.ts";
+export { type News, NOTICE_LIFE_MS, subjectOf, tellOthers } from "./tell-others.ts";

@@ -9,7 +9,7 @@ import type { Limits } from "../limits/index.ts";
 import type { SessionStore } from "../token/index.ts";
 import { hashOfToken } from "./send-notices.ts";
 import type { Notice, NoticeStore } from "./store.ts";
-import { tellOthers } from "./tell-others.ts";
+import { subjectOf, tellOthers } from "./tell-others.ts";
 
 interface Stores {
   identities: IdentityStore;
@@ -65,7 +65,7 @@ export async function reportNotice(parts: ReportParts, token: string, caller: Ca
     await tx.audit.append(auditEvent(now, caller, { action: "account.frozen", anchor, subject: reporter.value }));
     const news = {
       kind: "frozen",
-      subject: reporter.value,
+      subject: subjectOf(reporter),
       by: reporter.omniAccount,
       reported: reporter.omniAccount,
     } as const;

@@ -3,7 +3,8 @@ import { type Clock, DAY } from "@agentkeys/lib/clock";
 import { type RandomBytes, randomId } from "@agentkeys/lib/random";
 
 import type { Caller } from "../audit/index.ts";
-import type { Email, Identity, IdentityStore } from "../identity/index.ts";
+import type { Email, Identity, IdentityName, IdentityStore } from "../identity/index.ts";
+import { unlinkable } from "../mail/index.ts";
 import type { NoticeKind, NoticeStore } from "./store.ts";
 
 /** How long "this was not me" can be pressed. */
@@ -19,6 +20,15 @@ export interface News {
   reported: OmniAccount;
   /** Taken off the account by it: told too, since it may be the owner's. */
   removed?: Identity;
+}
+
+/**
+ * How a notice names an identity. The name of a passkey is ours; that of an account at a provider is its owner's choice, who may be a
+ * thief: it comes after the value, and is nothing that a mail program makes a link of.
+ */
+export function subjectOf({ type, value, displayName }: IdentityName): string {
+  if (displayName === undefined) return value;
+  return type === "passkey" ? displayName : `${value} (${unlinkable(displayName)})`;
 }
 
 /**

@@ -12,6 +12,7 @@ export const styleSheet = `
   }
 }
 * { box-sizing: border-box; }
+[hidden] { display: none !important; }
 body { margin: 0; min-height: 100vh; overflow-wrap: anywhere; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
 header, main, footer { width: 100%; max-width: 34rem; margin: 0 auto; padding: 0 1rem; }
@@ -50,6 +51,13 @@ button, .button { display: block; width: 100%; padding: .8rem 1.1rem; border: 1p
 button.go, .button.go { background: var(--go); border-color: var(--go); color: var(--go-ink); }
 button:hover, .button:hover { filter: brightness(1.08); }
 :focus-visible { outline: 3px solid var(--go); outline-offset: 3px; }
+.below { margin: .75rem 0 1rem; }
+.said:empty { margin: 0; }
+.said.wrong { padding: .45rem .7rem; border-radius: .5rem; background: var(--warn-paper); color: var(--warn); }
+.whole { white-space: nowrap; }
+.said { margin: .6rem 0 0; font-size: .925rem; }
+.aka { display: block; color: var(--soft); font-size: .925rem; }
+button:disabled { opacity: .55; cursor: default; filter: none; }
 label { display: block; margin-bottom: .35rem; font-weight: 600; }
 input[type="text"] { width: 100%; padding: .75rem .85rem; margin-bottom: 1rem; border: 1px solid var(--soft); border-radius: .65rem;
   background: var(--paper); color: var(--ink); font: inherit; }

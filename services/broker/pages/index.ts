@@ -14,6 +14,8 @@ import { linkPage } from "./login-pages.ts";
 import { comeBack, type PageEnv, showReturned, takeStep } from "./login-steps.ts";
 import { noticeLinkPage, takeNoticeStep } from "./notice-pages.ts";
 import { homePage, mailboxPage, problemPage } from "./other-pages.ts";
+import { passkeyScript } from "./passkey-script.ts";
+import { passkeyFinish, passkeyOptions, showProven } from "./passkey-steps.ts";
 import { namesThisMachine } from "./same-origin.ts";
 import { walletScript } from "./wallet-script.ts";
 import { showChallenge, takeSignature, type WalletStepParts } from "./wallet-steps.ts";
@@ -33,6 +35,13 @@ export interface PagesParts {
 /** Everything that a browser sees. A GET or HEAD changes nothing; a POST only if it comes from a page of ours. */
 export function createPages(parts: PagesParts): (request: Request, info: RequestInfo) => Response | Promise<Response> {
   const app = new Hono<PageEnv>();
+  // Runs after the headers were set: a page whose script talks to this server says so.
+  app.use(async (c, next) => {
+    await next();
+    if (c.get("fetches") !== true) return;
+    const policy = c.res.headers.get("content-security-policy") ?? "";
+    c.res.headers.set("content-security-policy", `${policy}; connect-src 'self'`);
+  });
   app.use(
     secureHeaders({
       contentSecurityPolicy: {
@@ -74,6 +83,9 @@ export function createPages(parts: PagesParts): (request: Request, info: Request
   app.get("/assets/login.js", (c) =>
     c.body(loginScript, 200, { "content-type": "text/javascript; charset=utf-8", ...cached }),
   );
+  app.get("/assets/passkey.js", (c) =>
+    c.body(passkeyScript, 200, { "content-type": "text/javascript; charset=utf-8", ...cached }),
+  );
   app.get("/assets/wallet.js", (c) =>
     c.body(walletScript, 200, { "content-type": "text/javascript; charset=utf-8", ...cached }),
   );
@@ -83,6 +95,9 @@ export function createPages(parts: PagesParts): (request: Request, info: Request
     // Whoever comes back to this address without the form begins again.
     app.get(`/login/${step}`, (c) => c.redirect("/login", 303));
   }
+  app.post("/login/passkey/options", (c) => passkeyOptions(parts, c));
+  app.post("/login/passkey/finish", (c) => passkeyFinish(parts, c));
+  app.get("/login/proven/:login", (c) => showProven(parts, c));
   for (const [step, answer] of [
     ["challenge", showChallenge],
     ["verify", takeSignature],

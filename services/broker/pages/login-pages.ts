@@ -79,8 +79,13 @@ function who({ method, identity }: Login, providerTitle: string | undefined): Ma
     identity === undefined
       ? ""
       : html`<dt>Account there</dt>
-          <dd>${accountAtProvider(identity.value)}</dd>`;
+          <dd>${accountAtProvider(identity.value)}${called(identity.displayName)}</dd>`;
   return html`<dt>Sign in with</dt><dd>${providerTitle ?? ""}</dd>${account}`;
+}
+
+/** What the account is called there: anybody's choice, so that it stands in quotes, behind what it cannot choose, and cannot turn it. */
+function called(displayName: string | undefined): Markup | string {
+  return displayName === undefined ? "" : html`<span class="aka">called <q><bdi>${displayName}</bdi></q></span>`;
 }
 
 /** A provider's own name for somebody, without the provider's address, which stands above it. */
@@ -102,12 +107,12 @@ export function leavingPage(url: URL, title: string): Markup {
 }
 
 /** Said where it is so: a sign-in that somebody else started is most often started somewhere else. */
-function elsewhere(readerAddress: string): Markup {
+export function elsewhere(readerAddress: string): Markup {
   return html`<span class="note">You read this at ${readerAddress}. Is that machine yours?</span>`;
 }
 
 /** The name may be in letters that run the other way: it must not turn the words around it. */
-function machine({ deviceName }: Login, unnamed: string): Markup | string {
+export function machine({ deviceName }: Login, unnamed: string): Markup | string {
   return deviceName === "" ? unnamed : html`<bdi>${deviceName}</bdi>`;
 }
 
@@ -125,7 +130,7 @@ export function confirmedPage(login: Login): Markup {
 }
 
 function outcome(login: Login): Markup {
-  const who = login.identity?.value ?? "";
+  const who = html`${login.identity?.value ?? ""}${called(login.identity?.displayName)}`;
   const what = machine(login, "The machine");
   switch (login.purpose) {
     case "sign-in":
@@ -137,7 +142,7 @@ function outcome(login: Login): Markup {
   }
 }
 
-const tick = html`<svg class="tick" viewBox="0 0 24 24" aria-hidden="true">
+export const tick = html`<svg class="tick" viewBox="0 0 24 24" aria-hidden="true">
   <circle cx="12" cy="12" r="10" />
   <path d="M7.5 12.5l3 3 6-6.5" />
 </svg>`;

@@ -18,11 +18,16 @@ import {
 import { browserSecret, ensureBrowserSecret } from "./cookies.ts";
 import type { Markup } from "./layout.ts";
 import { confirmedPage, type FormField, leavingPage, refusedPage, reviewPage } from "./login-pages.ts";
+import { passkeyReviewPage } from "./passkey-pages.ts";
 import { type Problem, problemPage } from "./other-pages.ts";
 import { fromOwnPage } from "./same-origin.ts";
 import { walletReviewPage } from "./wallet-pages.ts";
 
-export type PageEnv = { Bindings: { info: RequestInfo } };
+export type PageEnv = {
+  Bindings: { info: RequestInfo };
+  /** Whether the page's script may ask this server for more: only where it says so. */
+  Variables: { fetches?: boolean };
+};
 
 export interface LoginStepParts {
   login: OauthParts;
@@ -72,6 +77,14 @@ async function pageAfter(
     if (linkToken === undefined) throw noLink();
     if (step === "review") {
       const login = await reviewLogin(parts, { linkToken }, caller);
+      if (login.method === "passkey") {
+        c.set("fetches", true);
+        return passkeyReviewPage(login, {
+          linkToken,
+          readerAddress: caller.sourceAddress,
+          publicUrl: parts.publicUrl(),
+        });
+      }
       if (login.method === "wallet")
         return walletReviewPage(login, { token: linkToken, readerAddress: caller.sourceAddress });
       return reviewPage(login, reviewOptions(parts, login, ["token", linkToken], caller));
@@ -108,7 +121,7 @@ export async function answerForm(
   return explaining(c, async () => answer(new URLSearchParams(await c.req.text())));
 }
 
-async function explaining(c: Context<PageEnv>, answer: () => Promise<Response>): Promise<Response> {
+export async function explaining(c: Context<PageEnv>, answer: () => Promise<Response>): Promise<Response> {
   try {
     return await answer();
   } catch (error) {
@@ -143,7 +156,7 @@ const foreignForm: Problem = {
 
 const noForm: Problem = { title: "Not a form", explanation: "This address takes what the form on our page sends." };
 
-function explained(failure: Failure): { status: 400 | 404 | 410 | 429 | 503; problem: Problem } {
+export function explained(failure: Failure): { status: 400 | 403 | 404 | 410 | 429 | 503; problem: Problem } {
   const explanation = sentence(failure);
   if (failure instanceof LinkUsed) return { status: 410, problem: usedLink };
   if (failure instanceof ConsentRefused) return { status: 410, problem: refusedThere };
@@ -157,6 +170,15 @@ function explained(failure: Failure): { status: 400 | 404 | 410 | 429 | 503; pro
       return { status: 410, problem: { title: "This sign-in was refused", explanation, hint: again } };
     case ErrorReason.PROVIDER_UNKNOWN:
       return { status: 404, problem: { title: "No such provider", explanation, hint: again } };
+    case ErrorReason.INVALID_REQUEST:
+      return { status: 400, problem: { title: "Not understood", explanation } };
+    case ErrorReason.CHALLENGE_NOT_FOUND:
+    case ErrorReason.NOT_SERVED:
+    case ErrorReason.PASSKEY_UNKNOWN:
+    case ErrorReason.SIGNATURE_INVALID:
+    case ErrorReason.WRONG_ACCOUNT:
+    case ErrorReason.IDENTITY_SUSPENDED:
+      return { status: 403, problem: { title: "Not this passkey", explanation } };
     case ErrorReason.RATE_LIMITED:
       return { status: 429, problem: { title: "Too many tries", explanation } };
     default:

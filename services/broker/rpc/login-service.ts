@@ -13,6 +13,7 @@ import {
   parseDeviceName,
   startEmailLogin,
   startOauthLogin,
+  startPasskeyLogin,
   startWalletLogin,
 } from "../login/index.ts";
 import type { Mailer } from "../mail/index.ts";
@@ -38,9 +39,7 @@ const purposes: Record<WirePurpose, LoginPurpose> = {
   [WirePurpose.STEP_UP]: "step-up",
 };
 
-export function createLoginService(
-  parts: LoginServiceParts,
-): Omit<ServiceImpl<typeof LoginService>, "startPasskeyLogin"> {
+export function createLoginService(parts: LoginServiceParts): ServiceImpl<typeof LoginService> {
   return {
     startEmailLogin: async (request, context) => {
       const login = await startEmailLogin(parts, {
@@ -71,6 +70,22 @@ export function createLoginService(
         loginSecret: login.loginSecret.reveal(),
         userCode: login.userCode,
         authorizationUrl: login.pageUrl.reveal(),
+        expiresAt: timestampFromMs(login.expiresAt),
+      };
+    },
+
+    startPasskeyLogin: async (request, context) => {
+      const login = await startPasskeyLogin(parts, {
+        purpose: purposes[request.purpose],
+        deviceName: parseDeviceName(request.deviceName),
+        dpopThumbprint: context.values.get(dpopProof)?.thumbprint,
+        caller: callerOf(context),
+      });
+      return {
+        loginId: login.loginId,
+        loginSecret: login.loginSecret.reveal(),
+        userCode: login.userCode,
+        pageUrl: login.pageUrl.reveal(),
         expiresAt: timestampFromMs(login.expiresAt),
       };
     },

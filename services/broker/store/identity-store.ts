@@ -47,7 +47,8 @@ export function createIdentityStore(db: Kysely<Database>): IdentityStore {
         .executeTakeFirstOrThrow();
       return identityOf(row);
     },
-    touch: (omniAccount, now) => update(omniAccount, { last_used_at: now }),
+    touch: (omniAccount, now, displayName) =>
+      update(omniAccount, { last_used_at: now, ...(displayName !== undefined && { display_name: displayName }) }),
     suspend: (omniAccount, now) => update(omniAccount, { suspended_at: now }),
     unlink: async (omniAccount) => {
       await db.deleteFrom("identity").where("omni_account", "=", omniAccount).execute();

@@ -2,6 +2,7 @@ import type { AuditStore } from "../audit/index.ts";
 import type { AccountStore, IdentityStore } from "../identity/index.ts";
 import type { LoginStore, OauthRequestStore } from "../login/store.ts";
 import type { NoticeStore } from "../notices/store.ts";
+import type { PasskeyChallengeStore, PasskeyStore } from "../passkey/store.ts";
 import type { SessionStore, SigningKeyStore } from "../token/index.ts";
 import type { ChallengeStore, WalletStore } from "../wallet/store.ts";
 
@@ -11,6 +12,8 @@ export interface Repositories {
   identities: IdentityStore;
   logins: LoginStore;
   oauthRequests: OauthRequestStore;
+  passkeys: PasskeyStore;
+  passkeyChallenges: PasskeyChallengeStore;
   notices: NoticeStore;
   sessions: SessionStore;
   wallets: WalletStore;

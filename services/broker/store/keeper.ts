@@ -11,7 +11,7 @@ export interface Keeper {
 }
 
 export interface KeeperOptions {
-  store: Pick<Repositories, "logins" | "oauthRequests" | "challenges" | "sessions" | "notices">;
+  store: Pick<Repositories, "logins" | "oauthRequests" | "passkeyChallenges" | "challenges" | "sessions" | "notices">;
   /** What else is done each time: steps of the rotation of keys, mails that wait. */
   also: readonly (() => Promise<void>)[];
   clock: Clock;
@@ -29,6 +29,7 @@ export function createKeeper({ store, also, clock, log, everyMs }: KeeperOptions
     ...also,
     () => store.logins.purge(clock() - HOUR),
     () => store.oauthRequests.purge(clock() - HOUR),
+    () => store.passkeyChallenges.purge(clock() - HOUR),
     () => store.notices.purge(clock() - HOUR),
     () => store.challenges.purge(clock() - HOUR),
     () => store.sessions.purge(clock() - DAY),

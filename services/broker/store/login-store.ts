@@ -3,6 +3,7 @@ import type { Kysely, Selectable } from "kysely";
 import type { IdentityType } from "@agentkeys/lib/account";
 
 import type { DeviceName, Login, LoginMethod, LoginPurpose, LoginStatus, LoginStore } from "../login/index.ts";
+import type { NewPasskey } from "../passkey/store.ts";
 import type { Database, LoginTable } from "./schema/index.ts";
 
 export function createLoginStore(db: Kysely<Database>): LoginStore {
@@ -46,15 +47,17 @@ export function createLoginStore(db: Kysely<Database>): LoginStore {
         .executeTakeFirst();
       return row !== undefined;
     },
-    prove: async (loginId, { type, value, displayName = "" }, now) => {
+    prove: async (loginId, { type, value, displayName = "" }, now, { browserHash, newPasskey } = {}) => {
       const row = await db
         .updateTable("login")
         .set({
           status: "confirmed",
+          decided_at: now,
           identity_type: type,
           identity_value: value,
           display_name: displayName,
-          decided_at: now,
+          browser_hash: browserHash ?? null,
+          new_passkey: newPasskey === undefined ? null : JSON.stringify(newPasskey),
         })
         .where("login_id", "=", loginId)
         .where("status", "=", "pending")
@@ -82,7 +85,7 @@ function rowOf(login: Login): LoginTable {
     identity_type: login.identity?.type ?? null,
     identity_value: login.identity?.value ?? null,
     display_name: login.identity?.displayName ?? "",
-    new_passkey: null,
+    new_passkey: login.newPasskey === undefined ? null : JSON.stringify(login.newPasskey),
     browser_hash: login.browserHash ?? null,
     secret_hash: login.secretHash,
     confirm_hash: login.confirmHash,
@@ -112,6 +115,7 @@ function loginOf(row: Selectable<LoginTable>): Login {
           ...(row.display_name !== "" && { displayName: row.display_name }),
         },
       }),
+    ...(row.new_passkey !== null && { newPasskey: JSON.parse(row.new_passkey) as NewPasskey }),
     ...(row.browser_hash !== null && { browserHash: row.browser_hash }),
     secretHash: row.secret_hash,
     confirmHash: row.confirm_hash,

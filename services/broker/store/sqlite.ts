@@ -18,6 +18,7 @@ import { migrate } from "./migrate.ts";
 import type { Database } from "./schema/index.ts";
 import { createNoticeStore } from "./notice-store.ts";
 import { createOauthRequestStore } from "./oauth-request-store.ts";
+import { createPasskeyChallengeStore, createPasskeyStore } from "./passkey-store.ts";
 import { createSessionStore } from "./session-store.ts";
 import { createSigningKeyStore } from "./signing-key-store.ts";
 import { createStoreGuard, type StoreGuard } from "./store-errors.ts";
@@ -70,6 +71,8 @@ function repositories(db: Kysely<Database>): Repositories {
     identities: createIdentityStore(db),
     logins: createLoginStore(db),
     oauthRequests: createOauthRequestStore(db),
+    passkeys: createPasskeyStore(db),
+    passkeyChallenges: createPasskeyChallengeStore(db),
     notices: createNoticeStore(db),
     sessions: createSessionStore(db),
     wallets: createWalletStore(db),

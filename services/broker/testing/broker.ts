@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -50,6 +51,7 @@ const generous = {
   mailsBySourceAndMailbox: plenty,
   mailsByMailbox: plenty,
   oauthLogins: plenty,
+  passkeyLogins: plenty,
   walletLogins: plenty,
   wrongLinks: plenty,
   claims: plenty,
@@ -63,12 +65,14 @@ export interface TestOptions {
   settings?: Partial<BrokerSettings>;
   allowances?: BrokerDependencies["allowances"];
   maxStorePages?: number;
+  /** Goes by `http://localhost` and its port, a name at which browsers use passkeys; by default by its address. */
+  named?: boolean;
 }
 
 export async function startTestBroker(options: TestOptions = {}): Promise<TestBroker> {
   const folder = mkdtempSync(join(tmpdir(), "agentkeys-broker-"));
   const time = { offset: 0 };
-  const broker = await startOn(folder, time, options);
+  const broker = await startOn(folder, time, options.named === true ? await withName(options) : options);
   return {
     ...broker,
     close: async () => {
@@ -76,6 +80,19 @@ export async function startTestBroker(options: TestOptions = {}): Promise<TestBr
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Its name is a part of its settings, so that the port is looked for before. */
+async function withName(options: TestOptions): Promise<TestOptions> {
+  const port = await new Promise<number>((resolve, reject) => {
+    const probe = createServer().once("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const { port: free } = probe.address() as AddressInfo;
+      probe.close(() => resolve(free));
+    });
+  });
+  const settings = { listen: { host: "127.0.0.1", port }, publicUrl: `http://localhost:${port}` };
+  return { ...options, settings: { ...settings, ...options.settings } };
 }
 
 async function startOn(folder: string, time: { offset: number }, options: TestOptions): Promise<TestBroker> {
@@ -96,7 +113,8 @@ async function startOn(folder: string, time: { offset: number }, options: TestOp
   const log = createLog("broker", { level: "debug", destination: { write: (line) => void logged.push(line) } });
   const clock = (): number => Date.now() + time.offset;
   const allowances = { ...generous, ...options.allowances };
-  const running = await startBroker(settings, { log, clock, allowances, maxStorePages: options.maxStorePages });
+  const started = await startBroker(settings, { log, clock, allowances, maxStorePages: options.maxStorePages });
+  const running = options.named === true ? { ...started, url: started.publicUrl } : started;
   return {
     ...running,
     settings,

@@ -63,7 +63,7 @@ const redeem = async (query = "code=code&state=state"): Promise<unknown> => {
   return github.redeem(callback(query), request).catch((error: unknown) => error);
 };
 
-test("the person is the number of their account, at that GitHub", async () => {
+test("the person is the number of their account, at that GitHub, called as they call themselves there", async () => {
   const url = await github.authorizationUrl(request);
   expect(Object.fromEntries(url.searchParams)).toMatchObject({
     client_id: "client",
@@ -71,7 +71,9 @@ test("the person is the number of their account, at that GitHub", async () => {
     redirect_uri: request.redirectUri,
     code_challenge_method: "S256",
   });
-  expect(await redeem()).toEqual({ type: "oauth2", value: `${baseUrl}|42` });
+  expect(await redeem()).toEqual({ type: "oauth2", value: `${baseUrl}|42`, displayName: "ada" });
+  state.user = { id: 42, login: { not: "a name" } };
+  expect(await redeem()).toEqual({ type: "oauth2", value: `${baseUrl}|42`, displayName: "" });
 });
 
 test.each([

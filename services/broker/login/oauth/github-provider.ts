@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { SECOND } from "@agentkeys/lib/clock";
 import type { Secret } from "@agentkeys/lib/secret";
 
+import { parseDisplayName } from "../../identity/index.ts";
 import { AnswerRefused, ConsentRefused, type IdentityProvider, providerUnavailable } from "./provider.ts";
 
 export interface GithubProviderSettings {
@@ -76,11 +77,11 @@ export function createGithubProvider({
         }),
       });
       if (typeof token !== "string") throw new AnswerRefused();
-      const { id } = await ask(`${api}/user`, {
+      const { id, login } = await ask(`${api}/user`, {
         headers: { accept: "application/vnd.github+json", authorization: `Bearer ${token}`, "user-agent": "agentkeys" },
       });
       if (typeof id !== "number" || !Number.isSafeInteger(id) || id <= 0) throw new AnswerRefused();
-      return { type: "oauth2", value: `${baseUrl}|${id}` };
+      return { type: "oauth2", value: `${baseUrl}|${id}`, displayName: parseDisplayName(login) };
     },
     check: async () => {
       await ask(`${api}/meta`, { headers: { "user-agent": "agentkeys" } });

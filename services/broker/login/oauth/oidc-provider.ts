@@ -4,6 +4,7 @@ import * as oidc from "openid-client";
 import { type Clock, HOUR, SECOND } from "@agentkeys/lib/clock";
 import type { Secret } from "@agentkeys/lib/secret";
 
+import { parseDisplayName } from "../../identity/index.ts";
 import { AnswerRefused, ConsentRefused, type IdentityProvider, providerUnavailable } from "./provider.ts";
 
 export interface OidcProviderSettings {
@@ -66,7 +67,7 @@ export function createOidcProvider(settings: OidcProviderSettings, clock: Clock)
     authorizationUrl: async ({ state, nonce, codeVerifier, redirectUri }) =>
       oidc.buildAuthorizationUrl(await configuration(), {
         redirect_uri: redirectUri,
-        scope: "openid",
+        scope: scopesFor(await metadata()),
         state,
         nonce,
         code_challenge: await oidc.calculatePKCECodeChallenge(codeVerifier),
@@ -86,7 +87,8 @@ export function createOidcProvider(settings: OidcProviderSettings, clock: Clock)
           known.keys = { ...keys, uat: Math.max(keys.uat, known.keys?.uat ?? 0) };
         const claims = tokens.claims();
         if (claims === undefined || claims.iss !== config.serverMetadata().issuer) throw new AnswerRefused();
-        return { type: "oauth2", value: `${claims.iss}|${claims.sub}` };
+        const displayName = parseDisplayName(claims["email"] ?? claims["preferred_username"] ?? claims["name"]);
+        return { type: "oauth2", value: `${claims.iss}|${claims.sub}`, displayName };
       } catch (error) {
         throw explained(error, title);
       }
@@ -95,6 +97,12 @@ export function createOidcProvider(settings: OidcProviderSettings, clock: Clock)
       await metadata(PROBE_LIFE_MS);
     },
   };
+}
+
+/** What people call themselves is asked for where the provider knows such questions; it is shown, and nothing else. */
+function scopesFor({ metadata }: { metadata: oidc.ServerMetadata }): string {
+  const known = metadata.scopes_supported ?? [];
+  return ["openid", ...["email", "profile"].filter((scope) => known.includes(scope))].join(" ");
 }
 
 /** The library's errors as ours: said no, not to be believed, or not to be reached. */

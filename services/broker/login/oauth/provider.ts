@@ -23,7 +23,7 @@ export interface IdentityProvider {
   authorizationUrl(request: AuthorizationRequest): Promise<URL>;
   /**
    * Turns what the browser brought back into who the person is: the provider's name for them that never changes, never their e-mail
-   * address. @throws ConsentRefused, AnswerRefused, Failure PROVIDER_UNAVAILABLE
+   * address, which may stand beside it as what they are called. @throws ConsentRefused, AnswerRefused, Failure PROVIDER_UNAVAILABLE
    */
   redeem(callback: URL, request: AuthorizationRequest): Promise<LoginIdentity>;
   /** Resolves when the provider could be asked now. */

@@ -1,0 +1,113 @@
+import { html } from "hono/html";
+
+import type { Login, LoginPurpose } from "../login/index.ts";
+import { passkeysWorkAt } from "../passkey/index.ts";
+import { type Markup, page } from "./layout.ts";
+import { elsewhere, machine, tick } from "./login-pages.ts";
+
+export interface PasskeyReview {
+  linkToken: string;
+  /** Where the page is read. */
+  readerAddress: string;
+  publicUrl: string;
+}
+
+/** What a sign-in with a passkey is for, and the button that runs it; or why it cannot work here. */
+export function passkeyReviewPage(login: Login, { linkToken, readerAddress, publicUrl }: PasskeyReview): Markup {
+  const { use, button, warning } = words[login.purpose];
+  const works = passkeysWorkAt(publicUrl);
+  const started = new Date(login.createdAt);
+  return page({
+    title: "Confirm with a passkey",
+    ...(works && { script: "/assets/passkey.js" }),
+    body: html`<div class="card">
+      <h1>Does your terminal show this code?</h1>
+      <p class="code">${login.userCode}</p>
+      <dl>
+        <dt>For</dt>
+        <dd>${use}</dd>
+        <dt>Machine</dt>
+        <dd>${machine(login, "not named")}</dd>
+        <dt>From</dt>
+        <dd>${login.sourceAddress}${readerAddress === login.sourceAddress ? "" : elsewhere(readerAddress)}</dd>
+        <dt>Started</dt>
+        <dd><time datetime="${started.toISOString()}">${started.toUTCString()}</time></dd>
+      </dl>
+      ${works ? passkeyButton(linkToken, button, publicUrl) : html`<p class="note">${noPasskeysHere}</p>`}
+      <form class="below" method="post" action="/login/refuse">
+        <input type="hidden" name="token" value="${linkToken}" />
+        <button type="submit">No, this is not me</button>
+      </form>
+      <p class="soft">${warning} Do it only if you started this yourself and the codes are the same.</p>
+    </div>`,
+  });
+}
+
+/** Hidden until the script is there to run it, which takes away what is said where there is none. */
+function passkeyButton(linkToken: string, label: string, publicUrl: string): Markup {
+  return html`<form
+      hidden
+      data-passkey
+      data-options="/login/passkey/options"
+      data-finish="/login/passkey/finish"
+      data-origin="${publicUrl}"
+    >
+      <input type="hidden" name="token" value="${linkToken}" />
+      <button class="go" type="submit">${label}</button>
+      <p class="said" role="status"></p>
+    </form>
+    <p class="note" data-without-script>
+      A passkey needs JavaScript, which does not run here. Allow it for this page; or stop the command in your terminal
+      and ${withMailbox()}.
+    </p>`;
+}
+
+const noPasskeysHere = html`No passkey works at this address: this broker goes by an IP address, and browsers use
+  passkeys at names only. Whoever runs it can give it one in AGENTKEYS_<wbr />BROKER_<wbr />PUBLIC_URL: on one’s own
+  machine, http://localhost:8091. Until then, ${withMailbox()}.`;
+
+/** The way that every broker has. */
+function withMailbox(): Markup {
+  return html`use a mailbox, with <span class="whole">--email</span>`;
+}
+
+const words: Record<LoginPurpose, { use: string; button: string; warning: string }> = {
+  "sign-in": {
+    use: "Signing a machine in",
+    button: "Yes, sign in with a passkey",
+    warning: "This gives the agents on that machine short-lived AWS credentials in your name.",
+  },
+  link: {
+    use: "Linking a new passkey to an account",
+    button: "Yes, make a passkey",
+    warning: "Whoever has the new passkey can sign in to the account that the machine is signed in to.",
+  },
+  "step-up": {
+    use: "Proving anew who you are",
+    button: "Yes, use my passkey",
+    warning: "This lets that machine change who can sign in to your account.",
+  },
+};
+
+/** What has come of it, for the browser that did it. */
+export function provenPage(login: Login): Markup {
+  const { title, text } = outcomes[login.purpose];
+  return page({
+    title,
+    body: html`<div class="card">
+      ${tick}
+      <h1>${title}</h1>
+      <p>${text(machine(login, "the machine"))}</p>
+      <p class="soft">You can close this page and go back to your terminal.</p>
+    </div>`,
+  });
+}
+
+const outcomes: Record<LoginPurpose, { title: string; text: (name: Markup | string) => Markup }> = {
+  "sign-in": { title: "Signed in", text: (name) => html`Your passkey signed in ${name}.` },
+  link: {
+    title: "Your passkey is made",
+    text: (name) => html`The account that ${name} is signed in to can take it now.`,
+  },
+  "step-up": { title: "That was you", text: (name) => html`Your passkey has proven it to ${name}.` },
+};
