@@ -47,6 +47,8 @@ function remedyFor(reason: ErrorReason): { remedy?: string } {
       return { remedy: "Run it again with a provider that the broker has, or with --email." };
     case ErrorReason.PROVIDER_UNAVAILABLE:
       return { remedy: "Try again in a moment, or with --email." };
+    case ErrorReason.PASSKEY_UNKNOWN:
+      return { remedy: "Sign in in another way, then run `agentkeys link --passkey`." };
     case ErrorReason.WALLET_NOT_OWN:
       return { remedy: "Use an address whose key you hold yourself." };
     default:

@@ -9,7 +9,7 @@ import { duration, isoTime, warn } from "./output.ts";
 import { printable } from "./printable.ts";
 import { ExitCode, Problem, problemOf } from "./problem.ts";
 import { askSignature } from "./screens/ask-signature.ts";
-import { mailboxHint } from "./screens/init-words.ts";
+import { mailboxHint, passkeyPageWords } from "./screens/init-words.ts";
 import { type SignInEvents, type StartedSignIn, startSignIn, untilDecided } from "./sign-in.ts";
 import { type SignInMethod, walletMethod } from "./sign-in-method.ts";
 import type { Enrolment } from "./state/index.ts";
@@ -61,6 +61,7 @@ export interface StepUpOptions {
   stepUpWallet?: string | true;
   /** What a wallet signs is typed in. */
   paste?: boolean;
+  stepUpPasskey?: boolean;
 }
 
 /** Does `work`; where that needs a fresh sign-in, asks the person for one, and does it once more. */
@@ -78,7 +79,7 @@ export async function freshly<T>(
     const method = stepUpMethod(access.enrolment, options);
     if (method === undefined) {
       throw new Problem(problem.reason, "usage", "This needs a fresh sign-in.", {
-        remedy: `Run it again with --step-up-oauth and the name of the provider that you sign in with, or with --step-up-wallet.`,
+        remedy: `Run it again with --step-up-oauth and the name of the provider that you sign in with, or with --step-up-wallet or --step-up-passkey.`,
         cause: problem,
       });
     }
@@ -96,11 +97,13 @@ export async function freshly<T>(
 /** What the person is asked for: what they say, else what they enrolled this machine with. */
 function stepUpMethod(
   { identity }: Enrolment,
-  { stepUpOauth, stepUpWallet, paste }: StepUpOptions,
+  { stepUpOauth, stepUpWallet, paste, stepUpPasskey }: StepUpOptions,
 ): SignInMethod | undefined {
+  if (stepUpPasskey === true) return { passkey: true };
   if (stepUpWallet !== undefined) return { wallet: walletMethod(stepUpWallet, paste ?? false) };
   if (stepUpOauth !== undefined) return { provider: stepUpOauth };
   if (identity.type === "email") return { email: identity.value };
+  if (identity.type === "passkey") return { passkey: true };
   return identity.type === "evm" ? { wallet: walletMethod(identity.value, paste ?? false) } : undefined;
 }
 
@@ -155,6 +158,13 @@ function ceremonyScreen(context: Context): SignInEvents {
       else {
         lines(`Open this page, on this machine or another one, and sign in with ${provider}:`, `  ${url}`);
         lines(`If it shows this very code, press its button, before and after: ${code}`, patience(expiresAt));
+      }
+    },
+    openPasskeyPage: (url, code, expiresAt) => {
+      if (json) emit({ event: "open_page", url, provider: "passkey", user_code: code, expires_at: isoTime(expiresAt) });
+      else {
+        lines(...passkeyPageWords, `  ${url}`);
+        lines(`If it shows this very code, press its button: ${code}`, patience(expiresAt));
       }
     },
     openWalletPage: (url, code, expiresAt) => {

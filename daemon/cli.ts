@@ -63,6 +63,7 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
     .option("--oauth <provider>", "sign in at an identity provider of the broker's instead, for example google")
     .option(...WALLET)
     .option(...PASTE)
+    .option("--passkey", "sign in with a passkey that is linked to your account")
     .option("--device-name <name>", "what this machine is called on the confirmation page (default: its host name)")
     .option(...JSON_OPTION)
     .action(async (options: InitOptions) => {
@@ -123,6 +124,8 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
   ] as const;
   const STEP_UP_WALLET = ["--step-up-wallet [address]", "the same, with a wallet of your own"] as const;
 
+  const STEP_UP_PASSKEY = ["--step-up-passkey", "the same, with a passkey"] as const;
+
   program
     .command("identities")
     .description("list the identities that sign in to the account")
@@ -138,10 +141,12 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
     .option("--email <address>", "a mailbox")
     .option("--oauth <provider>", "an account at an identity provider of the broker's, for example google")
     .option(...WALLET)
+    .option("--passkey", "a new passkey, which the broker's page makes")
     .option("--merge", "agree to merge without being asked")
     .option(...STEP_UP)
     .option(...STEP_UP_WALLET)
     .option(...PASTE)
+    .option(...STEP_UP_PASSKEY)
     .option(...JSON_OPTION)
     .action(async (options: LinkOptions) => {
       const { link } = await import("./commands/link.ts");
@@ -156,6 +161,7 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
     .option(...STEP_UP)
     .option(...STEP_UP_WALLET)
     .option(...PASTE)
+    .option(...STEP_UP_PASSKEY)
     .option(...JSON_OPTION)
     .action(async (identity: string, options: StepUpOptions & { yes?: boolean }) => {
       const { unlink } = await import("./commands/unlink.ts");
@@ -168,6 +174,7 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
     .option(...STEP_UP)
     .option(...STEP_UP_WALLET)
     .option(...PASTE)
+    .option(...STEP_UP_PASSKEY)
     .option(...JSON_OPTION)
     .action(async (options: StepUpOptions) => {
       const { unfreeze } = await import("./commands/unlink.ts");

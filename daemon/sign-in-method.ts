@@ -3,7 +3,7 @@ import { type EvmAddress, parseEvmAddress } from "@agentkeys/lib/ethereum";
 import { Problem } from "./problem.ts";
 
 /** How a person proves who they are. */
-export type SignInMethod = { email: string } | { provider: string } | { wallet: WalletMethod };
+export type SignInMethod = { email: string } | { provider: string } | { wallet: WalletMethod } | { passkey: true };
 
 /** With an own wallet: on the broker's page, or, where `signsHere` says whose signature, by one that is brought to the terminal. */
 export interface WalletMethod {
@@ -17,19 +17,21 @@ export interface MethodOptions {
   oauth?: string;
   /** With or without the wallet's address. */
   wallet?: string | true;
+  passkey?: boolean;
   /** The signature is typed in. */
   paste?: boolean;
 }
 
 /** The one method that a command line names; `undefined` where it names none. @throws Problem USAGE */
 export function methodIn(
-  { email, oauth, wallet, paste = false }: MethodOptions,
+  { email, oauth, wallet, passkey, paste = false }: MethodOptions,
   remedy: string,
 ): SignInMethod | undefined {
-  const named = [email, oauth, wallet].filter((each) => each !== undefined);
-  if (named.length > 1) throw usage("Give one of --email, --oauth and --wallet, not two.", remedy);
+  const named = [email, oauth, wallet, passkey].filter((each) => each !== undefined);
+  if (named.length > 1) throw usage("Give one of --email, --oauth, --wallet and --passkey, not two.", remedy);
   if (email !== undefined) return { email };
   if (oauth !== undefined) return { provider: oauth };
+  if (passkey === true) return { passkey };
   return wallet === undefined ? undefined : { wallet: walletMethod(wallet, paste) };
 }
 

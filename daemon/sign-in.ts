@@ -1,6 +1,5 @@
 import { decodeJwt, type JWK } from "jose";
 
-import { IdentityType } from "@agentkeys/gen/agentkeys/broker/v1/identity_pb";
 import { type AwaitLoginResponse, LoginPurpose } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
 import { type OmniAccount, parseOmniAccount } from "@agentkeys/lib/account";
 import { type Clock, MINUTE } from "@agentkeys/lib/clock";
@@ -16,6 +15,7 @@ import { Problem, problemOf } from "./problem.ts";
 import { type Broker, callBroker, invalidAnswer, timeOf } from "./services.ts";
 import type { SignInMethod } from "./sign-in-method.ts";
 import type { Enrolment } from "./state/index.ts";
+import { typeName } from "./wire-identity.ts";
 
 /** What the person has to be told while the broker waits for them. `expiresAt`: epoch milliseconds. */
 export interface SignInEvents extends SignatureEvents {
@@ -25,6 +25,8 @@ export interface SignInEvents extends SignatureEvents {
   openPage(url: string, provider: string, code: string, expiresAt: number): void;
   /** A page has to be opened in a browser that has the person's wallet; it and the wallet show the same code. */
   openWalletPage(url: string, code: string, expiresAt: number): void;
+  /** A page has to be opened, which shows the same code, and asks for a passkey or makes one. */
+  openPasskeyPage(url: string, code: string, expiresAt: number): void;
   /** The broker cannot be asked right now; or it can again. */
   hiccup(problem: Problem | undefined): void;
 }
@@ -41,8 +43,9 @@ export interface Waiting {
 }
 
 /**
- * Signs a person in: makes a device key, has the broker ask the person by mail, at an identity provider or for their wallet's signature,
- * and waits until they have agreed. The session that comes of it is bound to the device key. @throws Problem LOGIN_*, INVALID_EMAIL, RATE_LIMITED …
+ * Signs a person in: makes a device key, has the broker ask the person by mail, at an identity provider, for their wallet's signature or
+ * for a passkey, and waits until they have agreed. The session that comes of it is bound to the device key.
+ * @throws Problem LOGIN_*, INVALID_EMAIL, RATE_LIMITED …
  */
 export async function signIn(
   o: Waiting & { brokerUrl: string; method: SignInMethod; deviceName: string },
@@ -71,6 +74,11 @@ export async function startSignIn(
   if ("email" in method) {
     const started = await login.startEmailLogin({ email: method.email, deviceName, purpose });
     on.mailed(printable(method.email.trim()), codeOf(started), timeOf(started.expiresAt));
+    return started;
+  }
+  if ("passkey" in method) {
+    const started = await login.startPasskeyLogin({ deviceName, purpose });
+    on.openPasskeyPage(pageOf(started.pageUrl), codeOf(started), timeOf(started.expiresAt));
     return started;
   }
   if ("wallet" in method) {
@@ -157,7 +165,11 @@ function enrolmentOf(
     brokerUrl: o.brokerUrl,
     issuer: issuerOf(sessionJwt),
     omniAccount: readOmniAccount(omniAccount),
-    identity: { type: IdentityType[identity.type].toLowerCase(), value: printable(identity.value) },
+    identity: {
+      type: typeName(identity.type),
+      value: printable(identity.value),
+      ...(identity.displayName.trim() !== "" && { name: printable(identity.displayName).trim() }),
+    },
     session: { token: new Secret(sessionJwt), obtainedAt: o.obtainedAt, expiresAt: timeOf(expiresAt) },
     deviceKey: o.deviceKey,
   };

@@ -55,6 +55,29 @@ describe("agentkeys identities", () => {
   });
 });
 
+test("identities are called as people know them: a passkey by its name, an account at a provider by both", async () => {
+  const passkey = {
+    ...{ omniAccount: "2f".repeat(32), type: IdentityType.PASSKEY, value: "kX8f", linkedAt: at, lastUsedAt: at },
+    displayName: "Passkey made on Linux, 2030-01-01",
+  };
+  const hostile = {
+    ...{ omniAccount: "3f".repeat(32), type: IdentityType.OAUTH2, value: "https://corp.example|7", linkedAt: at },
+    displayName: "ada@example.com\u001b[2J\u202e\nfirst",
+  };
+  machine.services.handlers = { listIdentities: () => ({ identities: [ada, passkey, hostile] }) };
+  const { stdout } = await machine.agentkeys("identities");
+  expect(stdout).toContain("passkey  Passkey made on Linux, 2030-01-01");
+  expect(stdout).not.toContain("kX8f");
+  expect(stdout).toContain("https://corp.example|7 (ada@example.com [2J first)");
+  expect(stdout.trim().split("\n")).toHaveLength(4);
+  expect(stdout.includes("\u001b") || stdout.includes("\u202e")).toBe(false);
+  expect(json(await machine.agentkeys("identities", "--json"))).toMatchObject({
+    identities: [{ value: "ada@example.com" }, { value: "kX8f", display_name: passkey.displayName }, {}],
+  });
+  const taken = await machine.agentkeys("unlink", "2f2f2f2f", "--yes");
+  expect(taken.stdout).toBe("Passkey made on Linux, 2030-01-01 no longer signs in to this account.\n");
+});
+
 describe("agentkeys sessions and revoke", () => {
   const session = (sessionId: string, more: object = {}) => ({
     ...{

@@ -11,6 +11,7 @@ import { type InitScreen, openInitScreen } from "../screens/index.ts";
 import { signIn } from "../sign-in.ts";
 import { methodIn, type MethodOptions, type SignInMethod } from "../sign-in-method.ts";
 import type { Enrolment, State } from "../state/index.ts";
+import { enrolledWords } from "../wire-identity.ts";
 
 export interface InitOptions extends MethodOptions {
   deviceName?: string;
@@ -35,12 +36,12 @@ export async function init(context: Context, options: InitOptions): Promise<void
 /** A sign-in that works, but broke off before the wallet was linked: it is taken up again instead of sending another mail. */
 async function resumable(
   kept: Enrolment | undefined,
-  { email, oauth, wallet }: InitOptions,
+  { email, oauth, wallet, passkey }: InitOptions,
   { io }: Context,
   screen: InitScreen,
 ): Promise<Enrolment | undefined> {
   if (kept === undefined || kept.walletAddress !== undefined || io.clock() >= kept.session.expiresAt) return undefined;
-  if (oauth !== undefined || wallet !== undefined) return undefined;
+  if (oauth !== undefined || wallet !== undefined || passkey !== undefined) return undefined;
   if (email !== undefined && email.trim().toLowerCase() !== kept.identity.value) return undefined;
   const { asPerson } = await accessFor(kept, { ...io, keysUrl: kept.brokerUrl });
   try {
@@ -136,7 +137,7 @@ function otherAccount(current: Enrolment, signedIn: Enrolment): Problem {
   return new Problem(
     "OTHER_ACCOUNT",
     "standing",
-    `This machine is enrolled as ${current.identity.value}, and ${signedIn.identity.value} is another account. Nothing was changed.`,
+    `This machine is enrolled as ${enrolledWords(current.identity)}, and ${enrolledWords(signedIn.identity)} is another account. Nothing was changed.`,
     {
       remedy:
         "To change accounts, run `agentkeys logout` first; for both, set AGENTKEYS_STATE_DIR to another folder for the second.",

@@ -9,7 +9,7 @@ import { Problem, problemOf } from "../problem.ts";
 import { invalidAnswer } from "../services.ts";
 import type { StartedSignIn } from "../sign-in.ts";
 import { methodIn, type MethodOptions, type SignInMethod } from "../sign-in-method.ts";
-import { identityJson } from "../wire-identity.ts";
+import { identityJson, identityWords } from "../wire-identity.ts";
 
 export interface LinkOptions extends StepUpOptions, MethodOptions {
   merge?: boolean;
@@ -27,8 +27,7 @@ export async function link(context: Context, options: LinkOptions): Promise<void
 
   const { identity, mergeOffer } = await withIt((login) => account.linkIdentity(login).catch(explainLink));
   if (identity !== undefined) {
-    const value = printable(identity.value);
-    answer(context, { linked: identityJson(identity) }, [`${value} signs in to this account now.`]);
+    answer(context, { linked: identityJson(identity) }, [`${identityWords(identity)} signs in to this account now.`]);
     return;
   }
   if (mergeOffer === undefined) throw invalidAnswer("broker", "it does not say what was linked");
@@ -79,5 +78,7 @@ function methodOf(options: LinkOptions): SignInMethod {
   const remedy = "For example: `agentkeys link --email you@example.com`.";
   const method = methodIn(options, remedy);
   if (method !== undefined) return method;
-  throw new Problem("USAGE", "usage", "Give --email, --oauth or --wallet: what is to be linked.", { remedy });
+  throw new Problem("USAGE", "usage", "Give --email, --oauth, --wallet or --passkey: what is to be linked.", {
+    remedy,
+  });
 }

@@ -4,7 +4,7 @@ import { answer } from "../output.ts";
 import { printable } from "../printable.ts";
 import { Problem } from "../problem.ts";
 import { isRestricted } from "../restricted.ts";
-import { identityJson } from "../wire-identity.ts";
+import { identityJson, identityWords } from "../wire-identity.ts";
 
 /** `agentkeys unlink`: takes an identity off the account, by its value or the beginning of its id. */
 export async function unlink(
@@ -27,17 +27,17 @@ export async function unlink(
         : "More than one identity begins so: give more of its id.";
     throw new Problem("IDENTITY_NOT_FOUND", "usage", why, { remedy: "`agentkeys identities` lists them." });
   }
-  const value = printable(target.value);
-  await agreed(context, `Take ${value} off the account? Its machines are signed out.`, {
+  const name = identityWords(target);
+  await agreed(context, `Take ${name} off the account? Its machines are signed out.`, {
     yes: options.yes === true,
     flag: "--yes",
   });
   await freshly(context, access, options, () => account.unlinkIdentity({ omniAccount: target.omniAccount }));
   const self =
-    value === access.enrolment.identity.value
+    printable(target.value) === access.enrolment.identity.value
       ? ["This machine was signed in with it: run `agentkeys init` with another one."]
       : [];
-  answer(context, { unlinked: identityJson(target) }, [`${value} no longer signs in to this account.`, ...self]);
+  answer(context, { unlinked: identityJson(target) }, [`${name} no longer signs in to this account.`, ...self]);
 }
 
 /** `agentkeys unfreeze`: lifts the freeze of an account that its owner has looked at. */

@@ -56,7 +56,7 @@ describe("agentkeys init --wallet", () => {
   });
 
   test.each([
-    [["--wallet", "--email", "ada@example.com"], "--email, --oauth and --wallet"],
+    [["--wallet", "--email", "ada@example.com"], "--email, --oauth, --wallet and --passkey"],
     [["--wallet", "--paste"], "which wallet"],
     [["--email", "ada@example.com", "--paste"], "--paste goes with --wallet"],
     [["--wallet", "0x1234"], "address must be 0x and 40 hex characters"],

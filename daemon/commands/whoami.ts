@@ -4,6 +4,7 @@ import { accessFor } from "../access.ts";
 import { printable } from "../printable.ts";
 import type { Context } from "../context.ts";
 import { openMachine } from "../machine.ts";
+import { enrolledWords } from "../wire-identity.ts";
 import { answer, duration, isoTime, warn } from "../output.ts";
 
 /** `agentkeys whoami`: who this machine acts for, as the broker says. */
@@ -30,7 +31,7 @@ export async function whoami(context: Context): Promise<void> {
       broker_url: brokerUrl,
     },
     [
-      `${identity.value} (${identity.type})`,
+      `${enrolledWords(identity)} (${identity.type})`,
       `account  ${omniAccount}`,
       `wallet   ${walletAddress === undefined ? "none yet: run `agentkeys init`" : `${walletAddress} (${wallet?.verified === true ? "linked" : "not linked"})`}`,
       `session  ends in ${duration(expiresAt - io.clock())} unless renewed${deviceName === "" ? "" : `, on ${deviceName}`}`,

@@ -15,6 +15,8 @@ export interface InitScreen extends SignatureEvents {
   openPage(url: string, provider: string, code: string, expiresAt: number): void;
   /** A page has to be opened in a browser that has the person's wallet. `expiresAt`: epoch milliseconds. */
   openWalletPage(url: string, code: string, expiresAt: number): void;
+  /** A page has to be opened, which asks for a passkey. `expiresAt`: epoch milliseconds. */
+  openPasskeyPage(url: string, code: string, expiresAt: number): void;
   /** The broker cannot be asked right now; `undefined`: it can again. */
   hiccup(problem: Problem | undefined): void;
   signedIn(enrolment: Enrolment): void;

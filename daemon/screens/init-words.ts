@@ -8,6 +8,9 @@ export function mailboxHint(brokerUrl: string): string[] {
   return [`(A broker for development sends no mails, but shows them at ${brokerUrl}/dev/mailbox.)`];
 }
 
+/** What a person with a passkey does, above the page's address. */
+export const passkeyPageWords = ["Open this page in a browser that has your passkey, or is to make it:"];
+
 /** What comes after `init`, in both forms that people read. */
 export function nextSteps(hasRole: boolean): string[] {
   if (!hasRole) {

@@ -18,6 +18,8 @@ export function jsonInitScreen(io: Io): InitScreen {
     openWalletPage: (url, code, expiresAt) =>
       emit("open_page", { url, provider: "wallet", user_code: code, expires_at: isoTime(expiresAt) }),
     askSignature: (toSign) => askSignature({ io, json: true }, toSign),
+    openPasskeyPage: (url, code, expiresAt) =>
+      emit("open_page", { url, provider: "passkey", user_code: code, expires_at: isoTime(expiresAt) }),
     hiccup: (problem) => {
       if (problem !== undefined && !away) emit("waiting", { reason: problem.reason, message: problem.text });
       away = problem !== undefined;

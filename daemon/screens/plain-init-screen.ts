@@ -2,7 +2,8 @@ import type { Io } from "../io.ts";
 import { duration } from "../output.ts";
 import { askSignature } from "./ask-signature.ts";
 import type { InitScreen } from "./init-screen.ts";
-import { frozenWords, mailboxHint, nextSteps, noEmail } from "./init-words.ts";
+import { enrolledWords } from "../wire-identity.ts";
+import { frozenWords, mailboxHint, nextSteps, noEmail, passkeyPageWords } from "./init-words.ts";
 
 /** Plain lines: for a log, a pipe, a terminal that is none. */
 export function plainInitScreen(io: Io, brokerUrl: string): InitScreen {
@@ -30,13 +31,19 @@ export function plainInitScreen(io: Io, brokerUrl: string): InitScreen {
       line(`Waiting, for ${duration(expiresAt - clock())} at the most.`);
     },
     askSignature: (toSign) => askSignature({ io, json: false }, toSign),
+    openPasskeyPage: (url, code, expiresAt) => {
+      passkeyPageWords.forEach(line);
+      line(`  ${url}`);
+      line(`If it shows this very code, press its button: ${code}`);
+      line(`Waiting, for ${duration(expiresAt - clock())} at the most.`);
+    },
     hiccup: (problem) => {
       if (problem !== undefined && !away) line(`${problem.message} Still trying.`);
       if (problem === undefined && away) line("The broker answers again.");
       away = problem !== undefined;
     },
-    signedIn: ({ identity }) => line(`Signed in as ${identity.value}.`),
-    resumed: ({ identity }) => line(`Already signed in as ${identity.value}; going on with the wallet.`),
+    signedIn: ({ identity }) => line(`Signed in as ${enrolledWords(identity)}.`),
+    resumed: ({ identity }) => line(`Already signed in as ${enrolledWords(identity)}; going on with the wallet.`),
     derived: (address) => line(`The key service holds this account's wallet: ${address}.`),
     linked: () => line("The wallet has signed the broker's challenge and is linked."),
     frozen: () => frozenWords.forEach(line),

@@ -7,7 +7,8 @@ import { duration } from "../output.ts";
 import { ExitCode, Problem } from "../problem.ts";
 import { askSignature } from "./ask-signature.ts";
 import type { InitScreen } from "./init-screen.ts";
-import { frozenWords, mailboxHint, nextSteps } from "./init-words.ts";
+import { enrolledWords } from "../wire-identity.ts";
+import { frozenWords, mailboxHint, nextSteps, passkeyPageWords } from "./init-words.ts";
 
 /** For a person at a terminal. */
 export function terminalInitScreen(io: Io, brokerUrl: string): InitScreen {
@@ -58,13 +59,18 @@ export function terminalInitScreen(io: Io, brokerUrl: string): InitScreen {
       waitFor(`Waiting for you, for ${duration(expiresAt - clock())} at the most`);
     },
     askSignature: (toSign) => askSignature({ io, json: false }, toSign),
+    openPasskeyPage: (url, code, expiresAt) => {
+      log.step([...passkeyPageWords, url].join("\n"), streams);
+      log.message(["If it shows this very code, press its button:", ...framed(code)], streams);
+      waitFor(`Waiting for you, for ${duration(expiresAt - clock())} at the most`);
+    },
     hiccup: (problem) => waitFor(problem === undefined ? "Waiting for you" : `${problem.message} Still trying`),
     signedIn: ({ identity }) => {
-      waited(`Signed in as ${identity.value}`);
+      waited(`Signed in as ${enrolledWords(identity)}`);
       waitFor("Asking the key service for the account's wallet");
     },
     resumed: ({ identity }) => {
-      waited(`Already signed in as ${identity.value}`);
+      waited(`Already signed in as ${enrolledWords(identity)}`);
       waitFor("Asking the key service for the account's wallet");
     },
     derived: (address) => {

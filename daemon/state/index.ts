@@ -8,7 +8,7 @@ import { type Enrolment, formatRecord, parseRecord } from "./record.ts";
 import { unusable } from "./trouble.ts";
 
 export { stateFolder } from "./folder.ts";
-export type { Enrolment, IdentitySession } from "./record.ts";
+export type { EnrolledIdentity, Enrolment, IdentitySession } from "./record.ts";
 
 /** This machine's enrolment as it is kept in the state folder, for one broker. */
 export interface State {

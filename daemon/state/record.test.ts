@@ -33,6 +33,7 @@ describe("the record in the state file", () => {
     const { session, ...rest } = sampleEnrolment();
     for (const enrolment of [
       sampleEnrolment(),
+      { ...sampleEnrolment(), identity: { type: "passkey", value: "kX8f", name: "Passkey made on Linux" } },
       { ...rest, session: { ...session, renewableUntil: session.expiresAt + 1 } },
     ]) {
       const back = parseRecord(formatRecord(enrolment));

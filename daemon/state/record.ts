@@ -13,12 +13,19 @@ export interface Enrolment {
   /** The account's anchor. */
   omniAccount: OmniAccount;
   /** What the person signed in with. */
-  identity: { type: string; value: string };
+  identity: EnrolledIdentity;
   session: IdentitySession;
   /** The private P-256 key that the session is bound to (DPoP). It proves "this machine asks" and signs no transaction. */
   deviceKey: Secret<JWK>;
   /** The wallet that the key service derived for the account, as it was when it was first linked; absent until then. */
   walletAddress?: EvmAddress;
+}
+
+export interface EnrolledIdentity {
+  type: string;
+  value: string;
+  /** What it is called for people, where its value says little. */
+  name?: string;
 }
 
 /** An identity session. Times in epoch milliseconds. */
@@ -72,11 +79,16 @@ export function parseRecord(text: string): Enrolment | RecordFault {
   const key = new Fields(record.value("device_key"));
   const renewableUntil = session.optional("renewable_until", (name) => session.time(name));
   const walletAddress = record.optional("wallet_address", (name) => record.text(name, /^0x[0-9a-f]{40}$/));
+  const name = identity.optional("name", (field) => identity.text(field, /^\S.*$/));
   const parsed: Enrolment = {
     brokerUrl: record.text("broker_url", /^https?:\/\/[^\s?#]+$/),
     issuer: record.text("issuer", /^https?:\/\/[^\s?#]+$/),
     omniAccount: record.text("omni_account", /^[0-9a-f]{64}$/) as OmniAccount,
-    identity: { type: identity.text("type", /^[a-z0-9]+$/), value: identity.text("value", /^\S.*$/) },
+    identity: {
+      type: identity.text("type", /^[a-z0-9]+$/),
+      value: identity.text("value", /^\S.*$/),
+      ...(name !== undefined && { name }),
+    },
     session: {
       token: new Secret(session.text("token", /^[\w-]+\.[\w-]+\.[\w-]+$/)),
       obtainedAt: session.time("obtained_at"),

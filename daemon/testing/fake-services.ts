@@ -70,6 +70,13 @@ export async function startFakeServices({ clock = Date.now }: { clock?: () => nu
       authorizationUrl: `${server?.url ?? ""}/login#${"t".repeat(43)}`,
       expiresAt: later(HOUR / 4),
     }),
+    startPasskeyLogin: () => ({
+      loginId: "l".repeat(22),
+      loginSecret: "s".repeat(43),
+      userCode: "BCDF-GHJK",
+      pageUrl: `${server?.url ?? ""}/login#${"t".repeat(43)}`,
+      expiresAt: later(HOUR / 4),
+    }),
     startWalletLogin: () => ({
       loginId: "l".repeat(22),
       loginSecret: "s".repeat(43),

@@ -77,6 +77,7 @@ async function signIn({ email, stage, tell }: { email: string; stage: Stage; tel
         press.catch(reject);
       },
       openPage: () => undefined,
+      openPasskeyPage: () => undefined,
       openWalletPage: () => undefined,
       askSignature: () => Promise.resolve(undefined),
       hiccup: () => undefined,
