@@ -74,10 +74,10 @@ describe("without a broker, on loopback", () => {
   test.each(["dev", "tee"])("/%s/derive-address and sign-message answer as the contract says", async (prefix) => {
     const expected = createSigningEngine(Buffer.from(MASTER, "hex"));
     const derived = await post(`${url}/${prefix}/derive-address`, { omni_account: account });
-    const { address } = expected.walletOf(account as OmniAccount);
+    const { address } = await expected.walletOf(account as OmniAccount);
     expect(derived).toEqual({ status: 200, body: { address, key_version: 1 } });
     const signed = await post(`${url}/${prefix}/sign-message`, { omniAccount: account, message_hex: "0x6869" });
-    const { signature } = expected.sign(account as OmniAccount, Buffer.from("hi"));
+    const { signature } = await expected.sign(account as OmniAccount, Buffer.from("hi"));
     expect(signed).toEqual({ status: 200, body: { signature, address, key_version: 1 } });
   });
 

@@ -8,7 +8,7 @@ import { currentSession } from "@agentkeys/lib/session";
 
 import { authorize } from "./authorization.ts";
 import { KEY_VERSION } from "./derivation.ts";
-import type { SignLog, SignRecord } from "./sign-log.ts";
+import type { SignLog, SignRecord } from "./sign-log/index.ts";
 import type { SigningEngine } from "./signing-engine.ts";
 
 /** What the RPCs are made of. `engine` is absent while the service has no master secret: then it answers 503. */
@@ -23,13 +23,13 @@ export function createKeyService({
   signLog,
 }: KeyServiceParts): Pick<ServiceImpl<typeof KeyService>, "deriveAddress" | "signMessage"> {
   return {
-    deriveAddress: (request, context) => {
+    deriveAddress: async (request, context) => {
       const omniAccount = parseOmniAccount(request.omniAccount);
       authorize(context.values.get(currentSession), omniAccount);
-      return enabled(engine).walletOf(omniAccount);
+      return await enabled(engine).walletOf(omniAccount);
     },
 
-    signMessage: (request, context) => {
+    signMessage: async (request, context) => {
       const omniAccount = parseOmniAccount(request.omniAccount);
       const message = Buffer.from(request.messageHex.replace(/^0x/, ""), "hex");
       const session = context.values.get(currentSession);
@@ -43,13 +43,13 @@ export function createKeyService({
       });
       try {
         const caller = authorize(session, omniAccount);
-        const { wallet, signature } = enabled(engine).sign(omniAccount, message);
+        const { wallet, signature } = await enabled(engine).sign(omniAccount, message);
         // The record comes first: a signature that nobody wrote down must not leave.
-        signLog.append(record(caller, "signed"));
+        await signLog.append(record(caller, "signed"));
         return { signature, ...wallet };
       } catch (error) {
         if (error instanceof Failure && error.reason !== ErrorReason.SIGN_LOG_UNAVAILABLE) {
-          signLog.append(record(session?.id ?? "loopback", ErrorReason[error.reason]));
+          await signLog.append(record(session?.id ?? "loopback", ErrorReason[error.reason]));
         }
         throw error;
       }

@@ -10,13 +10,13 @@ export interface Wallet {
 
 /**
  * Holds the master secret and uses it; nothing else in the process can reach it. A backend makes one: the development
- * backend from a setting, a TEE from what it unsealed.
+ * backend from a setting, a TEE from what it unsealed. Asynchronous, since a master secret may live in another chip.
  */
 export interface SigningEngine {
   /** The wallet of an account. */
-  walletOf(omniAccount: OmniAccount): Wallet;
+  walletOf(omniAccount: OmniAccount): Promise<Wallet>;
   /** Signs an EIP-191 personal message: `0x`, r, s, v in hex. */
-  sign(omniAccount: OmniAccount, message: Uint8Array): { wallet: Wallet; signature: string };
+  sign(omniAccount: OmniAccount, message: Uint8Array): Promise<{ wallet: Wallet; signature: string }>;
   /** Zeroes the master secret. The engine is of no use afterwards. */
   destroy(): void;
 }

@@ -1,18 +1,31 @@
+import type { OmniAccount } from "@agentkeys/lib/account";
 import { addressOfSecretKey, signEip191 } from "@agentkeys/lib/ethereum";
 
 import { deriveSecretKey, KEY_VERSION } from "./derivation.ts";
 import type { SigningEngine } from "./signing-engine.ts";
 
-/**
- * An engine over 32 bytes of master secret in memory. It takes the buffer over: `destroy` zeroes it. A derived key lives for
- * the length of one call and is zeroed after it.
- */
+/** An engine over 32 bytes of master secret in memory. It takes the buffer over: `destroy` zeroes it. */
 export function createSigningEngine(masterSecret: Buffer): SigningEngine {
+  return createDerivingEngine({
+    derive: (omniAccount) => Promise.resolve(deriveSecretKey(masterSecret, omniAccount)),
+    destroy: () => masterSecret.fill(0),
+  });
+}
+
+/** What an engine derives with: the master secret, wherever it is. */
+export interface KeySource {
+  /** The secret key of an account's wallet, 32 bytes. The engine zeroes them. */
+  derive: (omniAccount: OmniAccount) => Promise<Uint8Array>;
+  destroy: () => void;
+}
+
+/** An engine over anything that derives. A derived key is used synchronously, as soon as it is there, and then zeroed. */
+export function createDerivingEngine(source: KeySource): SigningEngine {
   let destroyed = false;
 
-  function withKey<T>(omniAccount: Parameters<SigningEngine["walletOf"]>[0], use: (key: Uint8Array) => T): T {
+  async function withKey<T>(omniAccount: OmniAccount, use: (key: Uint8Array) => T): Promise<T> {
     if (destroyed) throw new Error("the signing engine was destroyed");
-    const key = deriveSecretKey(masterSecret, omniAccount);
+    const key = await source.derive(omniAccount);
     try {
       return use(key);
     } finally {
@@ -30,7 +43,7 @@ export function createSigningEngine(masterSecret: Buffer): SigningEngine {
       })),
     destroy: () => {
       destroyed = true;
-      masterSecret.fill(0);
+      source.destroy();
     },
   };
 }

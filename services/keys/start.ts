@@ -17,7 +17,7 @@ import {
 import { createDevBackend, DEV_WARNING } from "./backends/dev.ts";
 import { createKeyService } from "./key-service.ts";
 import type { KeyServiceSettings } from "./settings.ts";
-import { createSignLog, type SignLog } from "./sign-log.ts";
+import { createJsonLinesLog, type SignLog } from "./sign-log/index.ts";
 
 /** What tests replace. */
 export interface KeyServiceDependencies {
@@ -32,7 +32,7 @@ export async function startKeyService(
   {
     log = createLog("keys", { level: settings.logLevel }),
     clock = systemClock,
-    signLog = createSignLog({ clock, ...(settings.signLog !== undefined && { path: settings.signLog }) }),
+    signLog = createJsonLinesLog({ clock, ...(settings.signLog !== undefined && { path: settings.signLog }) }),
   }: KeyServiceDependencies = {},
 ): Promise<RunningServer> {
   log.warn(DEV_WARNING);
@@ -83,7 +83,7 @@ export async function startKeyService(
     close: async () => {
       await server.close();
       engine?.destroy();
-      signLog.close();
+      await signLog.close();
     },
   };
 }
