@@ -22,6 +22,7 @@ BrokerService/LinkWallet             POST /v1/wallet/link                IDENTIT
 BrokerService/MintOidcJwt            POST /v1/mint-oidc-jwt              WALLET_SESSION
 BrokerService/StartWalletAuth        POST /v1/auth/wallet/start          OPTIONAL_IDENTITY_SESSION
 BrokerService/VerifyWallet           POST /v1/auth/wallet/verify         ANYONE
+KeyService/ActivateCredential        POST /tee/activate-credential       ANYONE
 KeyService/DeriveAddress             POST /dev/derive-address            ACCOUNT_OWNER
 KeyService/DeriveAddress             POST /tee/derive-address            ACCOUNT_OWNER
 KeyService/GetAttestation            POST /tee/attestation               ANYONE
@@ -34,6 +35,10 @@ LoginService/StartEmailLogin         POST /v1/auth/email/start           ANYONE
 LoginService/StartOauthLogin         POST /v1/auth/oauth2/start          ANYONE
 LoginService/StartPasskeyLogin       POST /v1/auth/passkey/start         ANYONE
 LoginService/StartWalletLogin        POST /v1/auth/wallet/login/start    ANYONE
+SignLogService/GetCheckpoint         GET  /tee/log/checkpoint            ANYONE
+SignLogService/GetConsistencyProof   GET  /tee/log/consistency-proof     ANYONE
+SignLogService/GetInclusionProof     GET  /tee/log/inclusion-proof       ANYONE
+SignLogService/ListEntries           POST /tee/log/entries               ACCOUNT_OWNER
 `;
 
 const { services } = buildContract();

@@ -66,6 +66,8 @@ const codes: Record<ErrorReason, Code> = {
   [ErrorReason.BROKER_UNAVAILABLE]: Code.Unavailable,
   [ErrorReason.SIGN_LOG_UNAVAILABLE]: Code.Unavailable,
   [ErrorReason.CHALLENGE_TOKEN_INVALID]: Code.PermissionDenied,
+  [ErrorReason.MESSAGE_NOT_ALLOWED]: Code.PermissionDenied,
+  [ErrorReason.LOG_POSITION_UNKNOWN]: Code.NotFound,
 
   [ErrorReason.STORE_UNAVAILABLE]: Code.Unavailable,
   [ErrorReason.SHUTTING_DOWN]: Code.Unavailable,

@@ -84,6 +84,7 @@ test("a file comes with all that it imports, so that a client can build it", asy
     "DeriveAddress",
     "SignMessage",
     "GetAttestation",
+    "ActivateCredential",
   ]);
 });
 

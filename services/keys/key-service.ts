@@ -17,7 +17,7 @@ export interface KeyServiceParts {
   signLog: SignLog;
 }
 
-/** The RPCs: wire in, domain call, wire out. GetAttestation is left out: a development backend has nothing to attest. */
+/** The RPCs: wire in, domain call, wire out. What attests is left out: a development backend has nothing to attest. */
 export function createKeyService({
   engine,
   signLog,

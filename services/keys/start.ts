@@ -2,6 +2,7 @@ import { createClient } from "@connectrpc/connect";
 
 import { LoginService } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
 import { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
+import { SignLogService } from "@agentkeys/gen/agentkeys/keys/v1/sign_log_service_pb";
 import { type Clock, systemClock } from "@agentkeys/lib/clock";
 import { createLog, type Logger } from "@agentkeys/lib/log";
 import { connectTransport, Readiness, type RunningServer, serve } from "@agentkeys/lib/rpc";
@@ -17,6 +18,7 @@ import {
 import { createDevBackend, DEV_WARNING } from "./backends/dev.ts";
 import { createKeyService } from "./key-service.ts";
 import type { KeyServiceSettings } from "./settings.ts";
+import { createSignLogService } from "./sign-log-service.ts";
 import { createJsonLinesLog, type SignLog } from "./sign-log/index.ts";
 
 /** What tests replace. */
@@ -68,8 +70,11 @@ export async function startKeyService(
   const server = await serve({
     service: "keys",
     listen: settings.listen,
-    services: [KeyService],
-    routes: (router) => router.service(KeyService, createKeyService({ engine, signLog })),
+    services: [KeyService, SignLogService],
+    routes: (router) =>
+      router
+        .service(KeyService, createKeyService({ engine, signLog }))
+        .service(SignLogService, createSignLogService(undefined)),
     interceptors: [admission],
     readiness,
     log,

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file agentkeys/keys/v1/key_service.proto.
  */
 export const file_agentkeys_keys_v1_key_service: GenFile = /*@__PURE__*/
-  fileDesc("CiNhZ2VudGtleXMva2V5cy92MS9rZXlfc2VydmljZS5wcm90bxIRYWdlbnRrZXlzLmtleXMudjEiRwoURGVyaXZlQWRkcmVzc1JlcXVlc3QSLwoMb21uaV9hY2NvdW50GAEgASgJQhm6SBJyEDIOXlswLTlhLWZdezY0fSSQ4hgFIj0KFURlcml2ZUFkZHJlc3NSZXNwb25zZRIPCgdhZGRyZXNzGAEgASgJEhMKC2tleV92ZXJzaW9uGAIgASgNIpQCChJTaWduTWVzc2FnZVJlcXVlc3QSLwoMb21uaV9hY2NvdW50GAEgASgJQhm6SBJyEDIOXlswLTlhLWZdezY0fSSQ4hgFEqkBCgttZXNzYWdlX2hleBgCIAEoCUKTAbpIjwG6AWwKEW1lc3NhZ2VfaGV4LmJ5dGVzEidtdXN0IGJlIGF0IG1vc3QgNjUsNTM2IGJ5dGVzIG9mIG1lc3NhZ2UaLnRoaXMuc2l6ZSgpIDw9IDEzMTA3MiB8fCB0aGlzLnN0YXJ0c1dpdGgoJzB4JylyHhiCgAgyGF4oMHgpPyhbMC05YS1mQS1GXXsyfSkqJBIhCg9jaGFsbGVuZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIBAIk4KE1NpZ25NZXNzYWdlUmVzcG9uc2USEQoJc2lnbmF0dXJlGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSEwoLa2V5X3ZlcnNpb24YAyABKA0iSQoVR2V0QXR0ZXN0YXRpb25SZXF1ZXN0EjAKCW5vbmNlX2hleBgBIAEoCUIdukgachgyFl4oWzAtOWEtZl17Mn0pezE2LDY0fSQiVAoWR2V0QXR0ZXN0YXRpb25SZXNwb25zZRISCgptZWRpYV90eXBlGAEgASgJEhAKCGV2aWRlbmNlGAIgASgMEhQKDGVuZG9yc2VtZW50cxgDIAMoDDLRAwoKS2V5U2VydmljZRKgAQoNRGVyaXZlQWRkcmVzcxInLmFnZW50a2V5cy5rZXlzLnYxLkRlcml2ZUFkZHJlc3NSZXF1ZXN0GiguYWdlbnRrZXlzLmtleXMudjEuRGVyaXZlQWRkcmVzc1Jlc3BvbnNlIjyI4hgFgtPkkwIyOgEqWhg6ASoiEy90ZWUvZGVyaXZlLWFkZHJlc3MiEy9kZXYvZGVyaXZlLWFkZHJlc3MSlgEKC1NpZ25NZXNzYWdlEiUuYWdlbnRrZXlzLmtleXMudjEuU2lnbk1lc3NhZ2VSZXF1ZXN0GiYuYWdlbnRrZXlzLmtleXMudjEuU2lnbk1lc3NhZ2VSZXNwb25zZSI4iOIYBYLT5JMCLjoBKloWOgEqIhEvdGVlL3NpZ24tbWVzc2FnZSIRL2Rldi9zaWduLW1lc3NhZ2UShgEKDkdldEF0dGVzdGF0aW9uEiguYWdlbnRrZXlzLmtleXMudjEuR2V0QXR0ZXN0YXRpb25SZXF1ZXN0GikuYWdlbnRrZXlzLmtleXMudjEuR2V0QXR0ZXN0YXRpb25SZXNwb25zZSIfiOIYAYLT5JMCFToBKiIQL3RlZS9hdHRlc3RhdGlvbmIGcHJvdG8z", [file_agentkeys_access_v1_access, file_agentkeys_errors_v1_error_reason, file_buf_validate_validate, file_google_api_annotations]);
+  fileDesc("CiNhZ2VudGtleXMva2V5cy92MS9rZXlfc2VydmljZS5wcm90bxIRYWdlbnRrZXlzLmtleXMudjEiRwoURGVyaXZlQWRkcmVzc1JlcXVlc3QSLwoMb21uaV9hY2NvdW50GAEgASgJQhm6SBJyEDIOXlswLTlhLWZdezY0fSSQ4hgFIj0KFURlcml2ZUFkZHJlc3NSZXNwb25zZRIPCgdhZGRyZXNzGAEgASgJEhMKC2tleV92ZXJzaW9uGAIgASgNIpQCChJTaWduTWVzc2FnZVJlcXVlc3QSLwoMb21uaV9hY2NvdW50GAEgASgJQhm6SBJyEDIOXlswLTlhLWZdezY0fSSQ4hgFEqkBCgttZXNzYWdlX2hleBgCIAEoCUKTAbpIjwG6AWwKEW1lc3NhZ2VfaGV4LmJ5dGVzEidtdXN0IGJlIGF0IG1vc3QgNjUsNTM2IGJ5dGVzIG9mIG1lc3NhZ2UaLnRoaXMuc2l6ZSgpIDw9IDEzMTA3MiB8fCB0aGlzLnN0YXJ0c1dpdGgoJzB4JylyHhiCgAgyGF4oMHgpPyhbMC05YS1mQS1GXXsyfSkqJBIhCg9jaGFsbGVuZ2VfdG9rZW4YAyABKAlCCLpIBXIDGIBAInQKE1NpZ25NZXNzYWdlUmVzcG9uc2USEQoJc2lnbmF0dXJlGAEgASgJEg8KB2FkZHJlc3MYAiABKAkSEwoLa2V5X3ZlcnNpb24YAyABKA0SFgoJbG9nX2luZGV4GAQgASgESACIAQFCDAoKX2xvZ19pbmRleCJJChVHZXRBdHRlc3RhdGlvblJlcXVlc3QSMAoJbm9uY2VfaGV4GAEgASgJQh26SBpyGDIWXihbMC05YS1mXXsyfSl7MTYsNjR9JCJkChZHZXRBdHRlc3RhdGlvblJlc3BvbnNlEhIKCm1lZGlhX3R5cGUYASABKAkSEAoIZXZpZGVuY2UYAiABKAwSFAoMZW5kb3JzZW1lbnRzGAMgAygMEg4KBmNsYWltcxgEIAEoDCJmChlBY3RpdmF0ZUNyZWRlbnRpYWxSZXF1ZXN0EiMKD2NyZWRlbnRpYWxfYmxvYhgBIAEoDEIKukgHegUQARiACBIkChBlbmNyeXB0ZWRfc2VjcmV0GAIgASgMQgq6SAd6BRABGIAIIiwKGkFjdGl2YXRlQ3JlZGVudGlhbFJlc3BvbnNlEg4KBnNlY3JldBgBIAEoDDLuBAoKS2V5U2VydmljZRKgAQoNRGVyaXZlQWRkcmVzcxInLmFnZW50a2V5cy5rZXlzLnYxLkRlcml2ZUFkZHJlc3NSZXF1ZXN0GiguYWdlbnRrZXlzLmtleXMudjEuRGVyaXZlQWRkcmVzc1Jlc3BvbnNlIjyI4hgFgtPkkwIyOgEqWhg6ASoiEy90ZWUvZGVyaXZlLWFkZHJlc3MiEy9kZXYvZGVyaXZlLWFkZHJlc3MSlgEKC1NpZ25NZXNzYWdlEiUuYWdlbnRrZXlzLmtleXMudjEuU2lnbk1lc3NhZ2VSZXF1ZXN0GiYuYWdlbnRrZXlzLmtleXMudjEuU2lnbk1lc3NhZ2VSZXNwb25zZSI4iOIYBYLT5JMCLjoBKloWOgEqIhEvdGVlL3NpZ24tbWVzc2FnZSIRL2Rldi9zaWduLW1lc3NhZ2UShgEKDkdldEF0dGVzdGF0aW9uEiguYWdlbnRrZXlzLmtleXMudjEuR2V0QXR0ZXN0YXRpb25SZXF1ZXN0GikuYWdlbnRrZXlzLmtleXMudjEuR2V0QXR0ZXN0YXRpb25SZXNwb25zZSIfiOIYAYLT5JMCFToBKiIQL3RlZS9hdHRlc3RhdGlvbhKaAQoSQWN0aXZhdGVDcmVkZW50aWFsEiwuYWdlbnRrZXlzLmtleXMudjEuQWN0aXZhdGVDcmVkZW50aWFsUmVxdWVzdBotLmFnZW50a2V5cy5rZXlzLnYxLkFjdGl2YXRlQ3JlZGVudGlhbFJlc3BvbnNlIieI4hgBgtPkkwIdOgEqIhgvdGVlL2FjdGl2YXRlLWNyZWRlbnRpYWxiBnByb3RvMw", [file_agentkeys_access_v1_access, file_agentkeys_errors_v1_error_reason, file_buf_validate_validate, file_google_api_annotations]);
 
 /**
  * DeriveAddressRequest asks for the address of one account's wallet.
@@ -128,6 +128,14 @@ export type SignMessageResponse = Message<"agentkeys.keys.v1.SignMessageResponse
    * @generated from field: uint32 key_version = 3;
    */
   keyVersion: number;
+
+  /**
+   * Where the record of this signature stands in the sign log (SignLogService), from 0. Absent where no such log is kept: at a
+   * development backend.
+   *
+   * @generated from field: optional uint64 log_index = 4;
+   */
+  logIndex?: bigint | undefined;
 };
 
 /**
@@ -184,6 +192,14 @@ export type GetAttestationResponse = Message<"agentkeys.keys.v1.GetAttestationRe
    * @generated from field: repeated bytes endorsements = 3;
    */
   endorsements: Uint8Array[];
+
+  /**
+   * The claims that the evidence covers, exactly as they were hashed: canonical JSON (RFC 8785). The evidence's report data
+   * is SHA-256 of `agentkeys/evidence/v1`, a zero byte and these bytes.
+   *
+   * @generated from field: bytes claims = 4;
+   */
+  claims: Uint8Array;
 };
 
 /**
@@ -192,6 +208,56 @@ export type GetAttestationResponse = Message<"agentkeys.keys.v1.GetAttestationRe
  */
 export const GetAttestationResponseSchema: GenMessage<GetAttestationResponse> = /*@__PURE__*/
   messageDesc(file_agentkeys_keys_v1_key_service, 5);
+
+/**
+ * ActivateCredentialRequest is a challenge made for an endorsement key and the name of an attestation key (TPM 2.0 Library,
+ * part 3, TPM2_MakeCredential).
+ *
+ * @generated from message agentkeys.keys.v1.ActivateCredentialRequest
+ */
+export type ActivateCredentialRequest = Message<"agentkeys.keys.v1.ActivateCredentialRequest"> & {
+  /**
+   * The contents of a TPM2B_ID_OBJECT: integrity HMAC and encrypted credential.
+   *
+   * @generated from field: bytes credential_blob = 1;
+   */
+  credentialBlob: Uint8Array;
+
+  /**
+   * Secret of the challenge, encrypted to the endorsement key: the contents of a TPM2B_ENCRYPTED_SECRET.
+   *
+   * @generated from field: bytes encrypted_secret = 2;
+   */
+  encryptedSecret: Uint8Array;
+};
+
+/**
+ * Describes the message agentkeys.keys.v1.ActivateCredentialRequest.
+ * Use `create(ActivateCredentialRequestSchema)` to create a new message.
+ */
+export const ActivateCredentialRequestSchema: GenMessage<ActivateCredentialRequest> = /*@__PURE__*/
+  messageDesc(file_agentkeys_keys_v1_key_service, 6);
+
+/**
+ * ActivateCredentialResponse shows that the challenge was opened.
+ *
+ * @generated from message agentkeys.keys.v1.ActivateCredentialResponse
+ */
+export type ActivateCredentialResponse = Message<"agentkeys.keys.v1.ActivateCredentialResponse"> & {
+  /**
+   * Secret that the challenge carried, at most 64 bytes; the challenger compares it with its own.
+   *
+   * @generated from field: bytes secret = 1;
+   */
+  secret: Uint8Array;
+};
+
+/**
+ * Describes the message agentkeys.keys.v1.ActivateCredentialResponse.
+ * Use `create(ActivateCredentialResponseSchema)` to create a new message.
+ */
+export const ActivateCredentialResponseSchema: GenMessage<ActivateCredentialResponse> = /*@__PURE__*/
+  messageDesc(file_agentkeys_keys_v1_key_service, 7);
 
 /**
  * KeyService derives the EVM wallet of an account from a master secret that never leaves its trust boundary, and signs
@@ -214,7 +280,9 @@ export const KeyService: GenService<{
   /**
    * SignMessage signs a message with the account's wallet as an EIP-191 personal message. Every call is recorded: account,
    * SHA-256 of the message, key version, caller and outcome.
-   * Errors: those of DeriveAddress, CHALLENGE_TOKEN_INVALID, SIGN_LOG_UNAVAILABLE.
+   * A TEE worker signs nothing but sign-in messages (EIP-4361) that the broker asked for, each once, unless its measured
+   * configuration allows more.
+   * Errors: those of DeriveAddress, CHALLENGE_TOKEN_INVALID, MESSAGE_NOT_ALLOWED, RATE_LIMITED, SIGN_LOG_UNAVAILABLE.
    *
    * @generated from rpc agentkeys.keys.v1.KeyService.SignMessage
    */
@@ -233,6 +301,18 @@ export const KeyService: GenService<{
     methodKind: "unary";
     input: typeof GetAttestationRequestSchema;
     output: typeof GetAttestationResponseSchema;
+  },
+  /**
+   * ActivateCredential answers a challenge that only the TPM can open which holds both the endorsement key and the attestation
+   * key: TPM2_ActivateCredential proves that the attestation key lives beside the endorsement key. Who cannot be asked that
+   * way, a development backend first of all, answers `unimplemented`, NOT_SERVED.
+   *
+   * @generated from rpc agentkeys.keys.v1.KeyService.ActivateCredential
+   */
+  activateCredential: {
+    methodKind: "unary";
+    input: typeof ActivateCredentialRequestSchema;
+    output: typeof ActivateCredentialResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_agentkeys_keys_v1_key_service, 0);
