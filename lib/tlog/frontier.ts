@@ -13,10 +13,10 @@ export class Frontier {
     private readonly subtrees: readonly Uint8Array[],
   ) {}
 
-  /** The edge of a tree of `size` leaves, from the roots of its complete subtrees, the largest first. */
-  static of(size: number, subtrees: readonly Uint8Array[]): Frontier {
-    if (subtrees.length !== completeSubtrees(size).length) throw new RangeError("not the subtrees of that size");
-    return new Frontier(size, subtrees);
+  /** The edge of a tree of `size` leaves. */
+  static async of(size: number, hashes: SubtreeHashes): Promise<Frontier> {
+    const subtrees = subtreesOf(0, size).map(async ({ height, index }) => hashes(height, index));
+    return new Frontier(size, await Promise.all(subtrees));
   }
 
   append(leafHashes: readonly Uint8Array[]): Frontier {
@@ -37,15 +37,13 @@ export class Frontier {
   }
 }
 
+/** Gives the root of the complete subtree over leaves `[index * 2^height, (index + 1) * 2^height)`. */
+export type SubtreeHashes = (height: number, index: number) => Uint8Array | Promise<Uint8Array>;
+
 /** A complete subtree: leaves `[index * 2^height, (index + 1) * 2^height)`. */
 export interface Subtree {
   height: number;
   index: number;
-}
-
-/** The complete subtrees that `[0, size)` consists of, the largest first. */
-export function completeSubtrees(size: number): Subtree[] {
-  return subtreesOf(0, size);
 }
 
 /** The complete subtrees that `[start, end)` consists of; `start` is a multiple of the largest power of two in it. */

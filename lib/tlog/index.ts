@@ -4,7 +4,7 @@
  * `TlogError`, and returns only what was found true.
  */
 export { type Checkpoint, formatCheckpoint, parseCheckpoint, signCheckpoint, verifyCheckpoint } from "./checkpoint.ts";
-export { Frontier } from "./frontier.ts";
+export { Frontier, type SubtreeHashes } from "./frontier.ts";
 export { EMPTY_ROOT, HASH_LENGTH, leafHash, nodeHash } from "./hash.ts";
 export {
   createNoteSigner,
@@ -16,7 +16,7 @@ export {
   type VerifierKey,
   verifierKey,
 } from "./note.ts";
-export { consistencyProof, inclusionProof, rootOf, type SubtreeHashes } from "./prove.ts";
+export { consistencyProof, inclusionProof, rootOf } from "./prove.ts";
 export { formatReceipt, type Receipt, verifyReceipt } from "./receipt.ts";
 export {
   encodeBundle,

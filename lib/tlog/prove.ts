@@ -1,8 +1,5 @@
-import { joined, subtreesOf } from "./frontier.ts";
+import { joined, type SubtreeHashes, subtreesOf } from "./frontier.ts";
 import { EMPTY_ROOT } from "./hash.ts";
-
-/** Gives the root of the complete subtree over leaves `[index * 2^height, (index + 1) * 2^height)`. */
-export type SubtreeHashes = (height: number, index: number) => Uint8Array | Promise<Uint8Array>;
 
 /** The root of the first `size` leaves. */
 export async function rootOf(size: number, hashes: SubtreeHashes): Promise<Uint8Array> {

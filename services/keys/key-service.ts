@@ -45,8 +45,8 @@ export function createKeyService({
         const caller = authorize(session, omniAccount);
         const { wallet, signature } = await enabled(engine).sign(omniAccount, message);
         // The record comes first: a signature that nobody wrote down must not leave.
-        await signLog.append(record(caller, "signed"));
-        return { signature, ...wallet };
+        const place = await signLog.append(record(caller, "signed"));
+        return { signature, ...wallet, ...(place && { logIndex: place.index }) };
       } catch (error) {
         if (error instanceof Failure && error.reason !== ErrorReason.SIGN_LOG_UNAVAILABLE) {
           await signLog.append(record(session?.id ?? "loopback", ErrorReason[error.reason]));

@@ -1,29 +1,12 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 
 import type { SignLogService } from "@agentkeys/gen/agentkeys/keys/v1/sign_log_service_pb";
-import { type OmniAccount, parseOmniAccount } from "@agentkeys/lib/account";
+import { parseOmniAccount } from "@agentkeys/lib/account";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import { currentSession } from "@agentkeys/lib/session";
 
 import { authorize } from "./authorization.ts";
-
-/** A log that proves what it says. Sizes and indices are whole numbers below 2^53. */
-export interface ProvableLog {
-  /** The newest checkpoint that is durable, as a signed note, and the size that it names. */
-  readonly head: { checkpoint: string; size: number };
-  /** @throws Failure LOG_POSITION_UNKNOWN, SIGN_LOG_UNAVAILABLE */
-  inclusionProof(index: number, size: number): Promise<Uint8Array[]>;
-  /** @throws Failure LOG_POSITION_UNKNOWN, SIGN_LOG_UNAVAILABLE */
-  consistencyProof(fromSize: number, toSize: number): Promise<Uint8Array[]>;
-  /**
-   * The account's entries below the index `before`, the newest first, at most `limit`. `next` says where to go on; it is
-   * absent where there is nothing further back. A page may be short, even empty, and still have a next one.
-   */
-  entriesOf(
-    omniAccount: OmniAccount,
-    page: { before: number; limit: number },
-  ): Promise<{ entries: { index: number; bytes: Uint8Array }[]; next?: number }>;
-}
+import type { ProvableLog } from "./sign-log/index.ts";
 
 const DEFAULT_PAGE_SIZE = 50;
 

@@ -4,7 +4,7 @@ import { closeSync, openSync, writeSync } from "node:fs";
 import type { Clock } from "@agentkeys/lib/clock";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
-import type { SignLog, SignRecord } from "./index.ts";
+import type { SignLog, SignRecord } from "./sign-log.ts";
 
 /** One JSON object per line, appended to the file at `path` (made with mode 0600), or to standard output. */
 export function createJsonLinesLog({ path, clock }: { path?: string; clock: Clock }): SignLog {

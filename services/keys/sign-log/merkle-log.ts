@@ -1,0 +1,280 @@
+import type { OmniAccount } from "@agentkeys/lib/account";
+import type { Clock } from "@agentkeys/lib/clock";
+import { ErrorReason, Failure } from "@agentkeys/lib/failure";
+import type { RandomBytes } from "@agentkeys/lib/random";
+import {
+  consistencyProof,
+  Frontier,
+  inclusionProof,
+  leafHash,
+  type NoteSigner,
+  signCheckpoint,
+  TILE_WIDTH,
+} from "@agentkeys/lib/tlog";
+
+import type { MonotonicCounter } from "./counter.ts";
+import { encodeLogEvent, encodeSignEntry, type EntryPlace, isEntryOf, type LogEvent } from "./entry.ts";
+import { encodeFrame } from "./frame.ts";
+import type { JournalFile } from "./log-files.ts";
+import type { SettledLog } from "./settled-log.ts";
+import type { ProvableLog, SignLog, SignRecord } from "./sign-log.ts";
+import { SignLogError } from "./sign-log-error.ts";
+
+/** A log at some moment: what a checkpoint says of it, and what the worker's evidence covers. */
+export interface LogHead {
+  /** A signed note. */
+  checkpoint: string;
+  origin: string;
+  size: number;
+  root: Uint8Array;
+  /** The counter's value that goes with it. */
+  counter: bigint;
+}
+
+/** The durable record of signatures as a Merkle tree. `openMerkleSignLog` opens one. */
+export interface MerkleSignLog extends SignLog, ProvableLog {
+  append(record: SignRecord): Promise<{ index: bigint }>;
+  readonly head: Readonly<LogHead>;
+  /**
+   * Reads every entry and hash on the disk. It takes a while, and may run beside everything else; a log that is found damaged
+   * takes no more entries. @throws SignLogError DAMAGED
+   */
+  audit(): Promise<{ entries: number }>;
+}
+
+/** What a log is made of once its disk was found good. */
+export interface MerkleLogParts {
+  log: SettledLog;
+  frontier: Frontier;
+  journal: JournalFile;
+  /** Where the journal's last whole frame ends. */
+  journalEnd: number;
+  signer: NoteSigner;
+  counter: MonotonicCounter;
+  /** What the counter stands at. */
+  counted: bigint;
+  clock: Clock;
+  random: RandomBytes;
+  /** How often at most the counter is increased, in milliseconds; 0 for every commit. */
+  countEveryMs: number;
+  /** After how many entries tiles are written and the journal is begun anew. */
+  settleEvery: number;
+}
+
+/** Entries of one commit: what a frame counts in 16 bits, and what a batch should not make anyone wait for. */
+const MAX_COMMIT = 256;
+/** How many bundles one page of `entriesOf` looks through: 65,536 entries. */
+const BUNDLES_PER_PAGE = 256;
+
+/** An entry that waits to be committed. */
+interface Waiting {
+  encode: (place: EntryPlace) => Uint8Array;
+  resolve: (place: { index: bigint }) => void;
+  reject: (failure: unknown) => void;
+}
+
+/**
+ * Many appends, one commit: while one is being made durable, those that come wait for the next. A commit is one write of a frame
+ * to the journal, one fdatasync, one increment of the counter, in this order. Entries of a crash in between were
+ * never answered, so that they may be there or not; and the counter is at most one behind what is on the disk.
+ */
+export class MerkleLog implements MerkleSignLog {
+  head: LogHead;
+  private frontier: Frontier;
+  private journalEnd: number;
+  private counted: bigint;
+  private countedAt = -Infinity;
+  private waiting: Waiting[] = [];
+  private working: Promise<void> | undefined;
+  private closed = false;
+  /** Whether an increment was begun whose answer never came. */
+  private countLost = false;
+  /** Why nothing can be appended any more. */
+  private broken: unknown;
+
+  constructor(private readonly parts: MerkleLogParts) {
+    this.frontier = parts.frontier;
+    this.journalEnd = parts.journalEnd;
+    this.counted = parts.counted;
+    this.head = this.headOf(this.frontier, this.sign(this.frontier));
+  }
+
+  append(record: SignRecord): Promise<{ index: bigint }> {
+    return this.enqueue((place) => encodeSignEntry(record, place));
+  }
+
+  /** Writes down what the log itself has to tell. */
+  async note(event: LogEvent): Promise<void> {
+    await this.enqueue((place) => encodeLogEvent(event, place));
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return;
+    // The counter may be behind by what came since it was last increased: the last entry makes up for it.
+    if (this.parts.countEveryMs > 0 && this.broken === undefined) {
+      this.countedAt = -Infinity;
+      await this.note({ op: "close" }).catch(() => undefined);
+    }
+    this.closed = true;
+    await this.working;
+    try {
+      if (this.broken === undefined && this.parts.log.unsettled > 0) await this.settle();
+    } finally {
+      await this.parts.journal.close();
+    }
+  }
+
+  async inclusionProof(index: number, size: number): Promise<Uint8Array[]> {
+    if (size > this.head.size || index >= size) throw unknownPosition();
+    return this.reading(inclusionProof(index, size, this.parts.log.subtree));
+  }
+
+  async consistencyProof(fromSize: number, toSize: number): Promise<Uint8Array[]> {
+    if (toSize > this.head.size || fromSize > toSize) throw unknownPosition();
+    return this.reading(consistencyProof(fromSize, toSize, this.parts.log.subtree));
+  }
+
+  async entriesOf(
+    omniAccount: OmniAccount,
+    { before, limit }: { before: number; limit: number },
+  ): Promise<{ entries: { index: number; bytes: Uint8Array }[]; next?: number }> {
+    const { log } = this.parts;
+    const entries: { index: number; bytes: Uint8Array }[] = [];
+    const first = Math.floor((before - 1) / TILE_WIDTH);
+    for (let bundle = first; bundle >= 0; bundle--) {
+      const start = bundle * TILE_WIDTH;
+      if (first - bundle === BUNDLES_PER_PAGE) return { entries, next: start + TILE_WIDTH };
+      const here = await this.reading(log.bundle(bundle));
+      for (const [i, bytes] of [...here.entries()].slice(0, before - start).reverse()) {
+        if (!isEntryOf(bytes, omniAccount, start + i)) continue;
+        entries.push({ index: start + i, bytes: await this.reading(log.entry(start + i)) });
+        if (entries.length === limit && start + i > 0) return { entries, next: start + i };
+      }
+    }
+    return { entries };
+  }
+
+  async audit(): Promise<{ entries: number }> {
+    let entries = 0;
+    try {
+      for (let bundle = 0; bundle * TILE_WIDTH < this.head.size; bundle++) {
+        entries += await this.parts.log.checkBundle(bundle);
+      }
+    } catch (error) {
+      this.broken ??= error;
+      throw error;
+    }
+    return { entries };
+  }
+
+  private enqueue(encode: Waiting["encode"]): Promise<{ index: bigint }> {
+    if (this.closed) return Promise.reject(unavailable(new Error("the log was closed")));
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ encode, resolve, reject });
+      this.working ??= this.work();
+    });
+  }
+
+  private async work(): Promise<void> {
+    // Those of this turn of the event loop go together.
+    await new Promise(setImmediate);
+    while (this.waiting.length > 0) {
+      const batch = this.waiting.splice(0, MAX_COMMIT);
+      try {
+        const first = await this.commit(batch.map(({ encode }) => encode));
+        batch.forEach(({ resolve }, i) => resolve({ index: BigInt(first + i) }));
+      } catch (error) {
+        const failure = unavailable(error);
+        for (const { reject } of batch) reject(failure);
+      }
+      if (this.parts.log.unsettled >= this.parts.settleEvery && this.broken === undefined) {
+        // The entries are durable in the journal; where tiles find no room, they are tried again later.
+        await this.settle().catch(() => undefined);
+      }
+    }
+    // In the same step as the look at who waits: who comes next starts it again.
+    this.working = undefined;
+  }
+
+  /** @returns the index of the first entry. */
+  private async commit(encoders: readonly Waiting["encode"][]): Promise<number> {
+    if (this.broken !== undefined) throw new Error("the sign log takes no more entries", { cause: this.broken });
+    const { log, journal, clock, random, countEveryMs } = this.parts;
+    const time = clock();
+    const first = this.frontier.size;
+    const counts = !(Math.abs(time - this.countedAt) < countEveryMs);
+    const counter = counts ? this.counted + 1n : this.counted;
+    const entries = encoders.map((encode, i) => encode({ seq: first + i, time, counter, random }));
+    const leaves = entries.map(leafHash);
+    const frontier = this.frontier.append(leaves);
+    const checkpoint = this.sign(frontier);
+    const frame = encodeFrame({ entries, checkpoint });
+
+    // What a failed write leaves behind is overwritten by the next frame, and cut off when the log is opened.
+    await journal.write(frame, this.journalEnd);
+    await journal.sync().catch((error: unknown) => {
+      this.broken = error;
+      throw error;
+    });
+    this.journalEnd += frame.length;
+    this.frontier = frontier;
+    log.append(entries, leaves);
+    if (counts) await this.count(counter, time);
+    this.head = this.headOf(frontier, checkpoint);
+    return first;
+  }
+
+  private async count(expected: bigint, time: number): Promise<void> {
+    const { counter } = this.parts;
+    // Where the answer was lost the counter may have moved: it is asked first.
+    const found = this.countLost ? await counter.read() : undefined;
+    this.countLost = true;
+    const counted = found === expected ? found : await counter.increment();
+    this.countLost = false;
+    if (counted !== expected) {
+      this.broken = new SignLogError(
+        "OTHER_COUNTER",
+        `the counter is at ${counted}, not ${expected}: somebody else uses it`,
+      );
+      throw this.broken as SignLogError;
+    }
+    this.counted = counted;
+    this.countedAt = time;
+  }
+
+  private async settle(): Promise<void> {
+    await this.parts.log.settle(this.sign(this.frontier));
+    await this.parts.journal.truncate(0);
+    this.journalEnd = 0;
+  }
+
+  private sign(frontier: Frontier): string {
+    return signCheckpoint({ size: frontier.size, root: frontier.root() }, this.parts.signer);
+  }
+
+  private headOf(frontier: Frontier, checkpoint: string): LogHead {
+    const origin = this.parts.signer.key.name;
+    return { checkpoint, origin, size: frontier.size, root: frontier.root(), counter: this.counted };
+  }
+
+  /** Damage that is met while reading is the same to a caller as a disk that cannot be read. */
+  private async reading<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      throw unavailable(error);
+    }
+  }
+}
+
+function unavailable(cause: unknown): Failure {
+  return new Failure(
+    ErrorReason.SIGN_LOG_UNAVAILABLE,
+    "the record of signatures cannot be written or read, so nothing is signed: its disk may be full",
+    { retryAfterMs: 5_000, cause },
+  );
+}
+
+function unknownPosition(): Failure {
+  return new Failure(ErrorReason.LOG_POSITION_UNKNOWN, "the sign log has no such entry or size, or not yet");
+}
