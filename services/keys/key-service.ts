@@ -1,7 +1,8 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 
 import type { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
-import { parseOmniAccount } from "@agentkeys/lib/account";
+import { type OmniAccount, parseOmniAccount } from "@agentkeys/lib/account";
+import type { EvmAddress } from "@agentkeys/lib/ethereum";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import { requestInfo } from "@agentkeys/lib/rpc";
 import { currentSession } from "@agentkeys/lib/session";
@@ -9,19 +10,36 @@ import { currentSession } from "@agentkeys/lib/session";
 import { authorize } from "./authorization.ts";
 import { KEY_VERSION } from "./derivation.ts";
 import type { SignLog, SignRecord } from "./sign-log/index.ts";
+import type { SignPolicy } from "./sign-policy/index.ts";
 import type { SigningEngine } from "./signing-engine.ts";
 
 /** What the RPCs are made of. `engine` is absent while the service has no master secret: then it answers 503. */
 export interface KeyServiceParts {
   engine: SigningEngine | undefined;
   signLog: SignLog;
+  /** What may be signed; absent on a development backend, which signs everything that an account's owner asks for. */
+  policy?: SignPolicy;
 }
+
+/** How many wallets' addresses are remembered for the policy: they are no secret, and take time to derive. */
+const KNOWN_ADDRESSES = 10_000;
 
 /** The RPCs: wire in, domain call, wire out. What attests is left out: a development backend has nothing to attest. */
 export function createKeyService({
   engine,
   signLog,
+  policy,
 }: KeyServiceParts): Pick<ServiceImpl<typeof KeyService>, "deriveAddress" | "signMessage"> {
+  const addresses = new Map<OmniAccount, EvmAddress>();
+  const addressOf = async (omniAccount: OmniAccount): Promise<EvmAddress> => {
+    const known = addresses.get(omniAccount);
+    if (known !== undefined) return known;
+    const { address } = await enabled(engine).walletOf(omniAccount);
+    if (addresses.size >= KNOWN_ADDRESSES) addresses.clear();
+    addresses.set(omniAccount, address);
+    return address;
+  };
+
   return {
     deriveAddress: async (request, context) => {
       const omniAccount = parseOmniAccount(request.omniAccount);
@@ -42,13 +60,18 @@ export function createKeyService({
         requestId: context.values.get(requestInfo).requestId,
       });
       try {
+        policy?.admit(session?.anchor ?? omniAccount);
         const caller = authorize(session, omniAccount);
+        if (policy !== undefined) {
+          const { challengeToken } = request;
+          await policy.check({ address: await addressOf(omniAccount), message, challengeToken });
+        }
         const { wallet, signature } = await enabled(engine).sign(omniAccount, message);
         // The record comes first: a signature that nobody wrote down must not leave.
         const place = await signLog.append(record(caller, "signed"));
         return { signature, ...wallet, ...(place && { logIndex: place.index }) };
       } catch (error) {
-        if (error instanceof Failure && error.reason !== ErrorReason.SIGN_LOG_UNAVAILABLE) {
+        if (error instanceof Failure && !unrecorded.has(error.reason)) {
           await signLog.append(record(session?.id ?? "loopback", ErrorReason[error.reason]));
         }
         throw error;
@@ -56,6 +79,9 @@ export function createKeyService({
     },
   };
 }
+
+/** What cannot be recorded, and what is limited so that nobody fills the record. */
+const unrecorded: ReadonlySet<ErrorReason> = new Set([ErrorReason.SIGN_LOG_UNAVAILABLE, ErrorReason.RATE_LIMITED]);
 
 function enabled(engine: SigningEngine | undefined): SigningEngine {
   if (engine === undefined) {
