@@ -66,14 +66,16 @@ export function createKeyService({
           const { challengeToken } = request;
           await policy.check({ address: await addressOf(omniAccount), message, challengeToken });
         }
-        const { wallet, signature } = await enabled(engine).sign(omniAccount, message);
-        // The record comes first: a signature that nobody wrote down must not leave.
-        const place = await signLog.append(record(caller, "signed"));
+        const signing = enabled(engine);
+        // The disk takes the record while the signature is made. Both are awaited: one that nobody wrote down must not leave.
+        const [place, { wallet, signature }] = await Promise.all([
+          signLog.append(record(caller, "signed")),
+          signing.sign(omniAccount, message),
+        ]);
         return { signature, ...wallet, ...(place && { logIndex: place.index }) };
       } catch (error) {
-        if (error instanceof Failure && !unrecorded.has(error.reason)) {
-          await signLog.append(record(session?.id ?? "loopback", ErrorReason[error.reason]));
-        }
+        const reason = error instanceof Failure ? error.reason : ErrorReason.INTERNAL;
+        if (!unrecorded.has(reason)) await signLog.append(record(session?.id ?? "loopback", ErrorReason[reason]));
         throw error;
       }
     },

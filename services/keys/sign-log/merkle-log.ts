@@ -74,7 +74,7 @@ interface Waiting {
 }
 
 /**
- * Many appends, one commit: while one is being made durable, those that come wait for the next. A commit is one write of a frame
+ * Many appends, one commit: the first begins at once, and those that come while it is being made durable wait for the next. A commit is one write of a frame
  * to the journal, one fdatasync, one increment of the counter, in this order. Entries of a crash in between were
  * never answered, so that they may be there or not; and the counter is at most one behind what is on the disk.
  */
@@ -176,8 +176,6 @@ export class MerkleLog implements MerkleSignLog {
   }
 
   private async work(): Promise<void> {
-    // Those of this turn of the event loop go together.
-    await new Promise(setImmediate);
     while (this.waiting.length > 0) {
       const batch = this.waiting.splice(0, MAX_COMMIT);
       try {

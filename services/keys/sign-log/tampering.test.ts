@@ -146,9 +146,7 @@ describe("an older copy of the whole folder", () => {
 
   test("and the same disk taken on by two workers: the second to sign is found out", async () => {
     const made = await logWith(2, { close: true });
-    const copy = `${made.folder}-copy`;
-    cpSync(made.folder, copy, { recursive: true });
-    const [one, other] = [await made.reopen(), await made.reopen()];
+    const [one, other] = [await made.reopen(), await made.reopen({}, { beside: true })];
     await one.append(recordOf(5));
     await expect(other.append(recordOf(6))).rejects.toMatchObject({ reason: ErrorReason.SIGN_LOG_UNAVAILABLE });
     await expect(other.append(recordOf(7))).rejects.toMatchObject({ reason: ErrorReason.SIGN_LOG_UNAVAILABLE });

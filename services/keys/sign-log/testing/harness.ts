@@ -33,25 +33,25 @@ export async function freshLog(
   folder: string;
   counter: ReturnType<typeof memoryCounter>;
   log: MerkleSignLog;
-  /** Opens it again: after `close`, or as after a crash. */
-  reopen: (more?: Partial<MerkleSignLogOptions>) => Promise<MerkleSignLog>;
+  /** Opens it again: after `close`, or after a crash of the one before, unless that is to go on beside it. */
+  reopen: (more?: Partial<MerkleSignLogOptions>, how?: { beside?: boolean }) => Promise<MerkleSignLog>;
   remove: () => Promise<void>;
 }> {
   const root = mkdtempSync(join(tmpdir(), "agentkeys-sign-log-"));
   const folder = join(root, "log");
   const counter = memoryCounter();
   const { wrap = (files: LogFiles): LogFiles => files, ...rest } = options;
-  // What a crashed log left open, since the process did not end with it.
-  const journals: JournalFile[] = [];
-  const reopen = async (more: Partial<MerkleSignLogOptions> = {}): Promise<MerkleSignLog> => {
-    const files = await openLogFolder(folder);
-    const openJournal = async (path: string): Promise<JournalFile> => {
-      const journal = await files.openJournal(path);
-      journals.push(journal);
-      return journal;
+  let crash = (): Promise<void> => Promise.resolve();
+  const reopen = async (more: Partial<MerkleSignLogOptions> = {}, { beside = false } = {}): Promise<MerkleSignLog> => {
+    if (!beside) await crash();
+    const killable = killableFiles(await openLogFolder(folder));
+    const others = crash;
+    crash = async () => {
+      await others();
+      await killable.kill();
     };
     return openMerkleSignLog({
-      files: wrap({ ...files, openJournal }),
+      files: wrap(killable.files),
       signer,
       counter,
       clock: () => 1_790_000_000_000,
@@ -61,11 +61,45 @@ export async function freshLog(
     });
   };
   const remove = async (): Promise<void> => {
-    for (const journal of journals) await journal.close();
+    await crash();
     rmSync(root, { recursive: true });
   };
   const log = await reopen({ begin: true });
   return { folder, counter, log, reopen, remove };
+}
+
+/** Files that nothing happens to any more once they are killed: what was begun is done, and what comes later never is. */
+function killableFiles(files: LogFiles): { files: LogFiles; kill: () => Promise<void> } {
+  const underWay = new Set<Promise<unknown>>();
+  const journals: JournalFile[] = [];
+  let killed = false;
+  const gate =
+    <A extends unknown[], R>(work: (...args: A) => Promise<R>) =>
+    (...args: A): Promise<R> => {
+      if (killed) return new Promise(() => undefined);
+      const result = work(...args);
+      const done: Promise<unknown> = result.then(
+        () => underWay.delete(done),
+        () => underWay.delete(done),
+      );
+      underWay.add(done);
+      return result;
+    };
+  const openJournal = async (path: string): Promise<JournalFile> => {
+    const { read, write, sync, truncate, close } = await files.openJournal(path);
+    const journal = { read: gate(read), write: gate(write), sync: gate(sync), truncate: gate(truncate), close };
+    journals.push(journal);
+    return journal;
+  };
+  const { read, write, remove } = files;
+  return {
+    files: { read: gate(read), write: gate(write), remove: gate(remove), openJournal },
+    kill: async () => {
+      killed = true;
+      await Promise.all(underWay);
+      for (const journal of journals) await journal.close();
+    },
+  };
 }
 
 /** Every entry, by whatever way the log gives it. */

@@ -1,0 +1,118 @@
+/**
+ * Measures what a TEE worker's policy and durable log cost: npm run bench:sign-log [-- --kills 200]
+ *
+ * SignMessage on the development backend and on the parts of a worker, in turns in one run, both in one process on one core;
+ * then the log alone. The counter is one in memory: a chip adds its own time to each commit, not to each signature. With --kills, a process that signs is killed that many times over the same log.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { performance } from "node:perf_hooks";
+import { parseArgs } from "node:util";
+
+import { freePorts } from "@agentkeys/e2e/harness/free-port.ts";
+import { openLogFolder, openMerkleSignLog } from "@agentkeys/keys/sign-log/index.ts";
+import { memoryCounter } from "@agentkeys/keys/sign-log/testing/counters.ts";
+import { recordOf, signer } from "@agentkeys/keys/sign-log/testing/harness.ts";
+import { killRepeatedly } from "@agentkeys/keys/sign-log/testing/kills.ts";
+import { systemClock as clock } from "@agentkeys/lib/clock";
+import { systemRandom as random } from "@agentkeys/lib/random";
+
+import { RPC } from "../caller.ts";
+import { createLoadClient, type LoadClient } from "../load-client.ts";
+import { type Figures, measure } from "../measure.ts";
+import { startProcess } from "../service-process.ts";
+import { table } from "../table.ts";
+import { makeBroker } from "./broker.ts";
+
+const ROUNDS = 5;
+const { values: options } = parseArgs({ options: { kills: { type: "string", default: "0" } } });
+const folder = mkdtempSync(join(tmpdir(), "agentkeys-bench-log-"));
+try {
+  await compareBackends();
+  await measureLog();
+  if (Number(options.kills) > 0) console.log(await killRepeatedly(join(folder), Number(options.kills)));
+} finally {
+  rmSync(folder, { recursive: true });
+}
+
+async function compareBackends(): Promise<void> {
+  const broker = await makeBroker();
+  const port = await freePorts(2);
+  const server = await startProcess({
+    args: [
+      "--import",
+      "tsx",
+      join(import.meta.dirname, "server.ts"),
+      folder,
+      String(port),
+      JSON.stringify(broker.publicJwk),
+    ],
+    url: `http://127.0.0.1:${port}`,
+    logFile: join(folder, "server.log"),
+    core: availableParallelism() - 1,
+    env: {},
+  });
+  const headers = { authorization: `Bearer ${broker.session}` };
+  const [dev, worker] = [
+    createLoadClient(`http://127.0.0.1:${port}`),
+    createLoadClient(`http://127.0.0.1:${port + 1}`),
+  ];
+  const round = async (backend: LoadClient, calls: number, inFlight: number): Promise<Figures> => {
+    const prepare = async () => {
+      const body = await broker.challenge();
+      return () => backend.post(RPC.signMessage, body, headers);
+    };
+    return measure({ prepare }, calls, inFlight);
+  };
+  const rows = [["SignMessage", "in flight", "dev per s", "worker per s", "ratio", "dev p50 ms", "worker p50 ms"]];
+  for (const [calls, inFlight] of [
+    [300, 1],
+    [1000, 32],
+  ] as const) {
+    const figures: [Figures, Figures][] = [];
+    for (let i = 0; i < ROUNDS; i++)
+      figures.push([await round(dev, calls, inFlight), await round(worker, calls, inFlight)]);
+    const middle = (of: (pair: [Figures, Figures]) => number): number =>
+      figures.map(of).toSorted((a, b) => a - b)[Math.floor(ROUNDS / 2)] ?? NaN;
+    const ratio = middle(([a, b]) => b.perSecond / a.perSecond);
+    rows.push([
+      ...[
+        "",
+        String(inFlight),
+        middle(([a]) => a.perSecond).toFixed(0),
+        middle(([, b]) => b.perSecond).toFixed(0),
+        `${(ratio * 100).toFixed(0)} %`,
+      ],
+      ...[middle(([a]) => a.p50).toFixed(2), middle(([, b]) => b.p50).toFixed(2)],
+    ]);
+  }
+  for (const backend of [dev, worker]) backend.close();
+  await server.stop();
+  console.log(`${table(rows)}\n`);
+}
+
+async function measureLog(): Promise<void> {
+  const rows = [["the log alone", "at a time", "appends", "ms per append", "ms per commit"]];
+  for (const together of [1, 16, 64, 256]) {
+    const log = await openMerkleSignLog({
+      files: await openLogFolder(join(folder, `log-${together}`)),
+      counter: memoryCounter(),
+      begin: true,
+      signer,
+      clock,
+      random,
+    });
+    const commits = together === 1 ? 1000 : 100;
+    const start = performance.now();
+    for (let i = 0; i < commits; i++)
+      await Promise.all(Array.from({ length: together }, (_, k) => log.append(recordOf(k))));
+    const elapsed = performance.now() - start;
+    rows.push([
+      ...["", String(together), String(commits * together), (elapsed / commits / together).toFixed(3)],
+      (elapsed / commits).toFixed(3),
+    ]);
+    await log.close();
+  }
+  console.log(`${table(rows)}\n`);
+}
