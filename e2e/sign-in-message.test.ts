@@ -1,4 +1,4 @@
-import { siweMessage } from "@agentkeys/broker/wallet/siwe-message.ts";
+import { SESSION_STATEMENT, siweMessage } from "@agentkeys/broker/wallet/siwe-message.ts";
 import { parseSignInMessage } from "@agentkeys/keys/sign-policy/index.ts";
 import type { EvmAddress } from "@agentkeys/lib/ethereum";
 import fc from "fast-check";
@@ -13,6 +13,7 @@ const HEX = "0123456789abcdef";
 const contents = fc.record({
   publicUrl: fc.constantFrom("https://broker.example", "http://127.0.0.1:8091", "https://keys.broker.example:8443"),
   address: text(HEX, 40, 40).map((digits) => `0x${digits}` as EvmAddress),
+  chainId: fc.constantFrom(1, 5, 11155111),
   nonce: text(HEX, 32, 32),
   requestId: text("abcXYZ019-_", 22, 22),
   issuedAt: fc.integer({ min: 0, max: 4_000_000_000 }).map((seconds) => seconds * 1000),
@@ -22,8 +23,8 @@ const contents = fc.record({
 describe("a sign-in message between broker and key service", () => {
   test("says to the key service what the broker put into it", () => {
     fc.assert(
-      fc.property(contents, ({ publicUrl, ...content }) => {
-        const message = siweMessage({ publicUrl, ...content });
+      fc.property(contents, ({ publicUrl, chainId, ...content }) => {
+        const message = siweMessage({ publicUrl, chainId, statement: SESSION_STATEMENT, ...content });
         const read = parseSignInMessage(Buffer.from(message));
         expect(read).toEqual({ ...content, uri: publicUrl, domain: new URL(publicUrl).host });
       }),
@@ -53,8 +54,8 @@ describe("a sign-in message between broker and key service", () => {
       "\t",
     );
     fc.assert(
-      fc.property(contents, fc.nat(), pieces, ({ publicUrl, ...content }, at, piece) => {
-        const message = siweMessage({ publicUrl, ...content });
+      fc.property(contents, fc.nat(), pieces, (content, at, piece) => {
+        const message = siweMessage({ ...content, statement: SESSION_STATEMENT });
         const place = at % (message.length + 1);
         const changed = message.slice(0, place) + piece + message.slice(place + (at % 2));
         const read = parseSignInMessage(Buffer.from(changed));

@@ -31,7 +31,8 @@ const folder = mkdtempSync(join(tmpdir(), "agentkeys-bench-log-"));
 try {
   await compareBackends();
   await measureLog();
-  if (Number(options.kills) > 0) console.log(await killRepeatedly(join(folder), Number(options.kills)));
+  const kills = Number(options.kills);
+  if (kills > 0) console.log(await killRepeatedly(mkdtempSync(join(folder, "kills-")), kills));
 } finally {
   rmSync(folder, { recursive: true });
 }

@@ -17,7 +17,7 @@ export interface SignInMessage {
 const MAX_LENGTH = 2048;
 
 /**
- * The one form of EIP-4361 that brokers make, line for line: no scheme before the domain, a statement, chain 1, an expiration time
+ * The one form of EIP-4361 that brokers make, line for line: no scheme before the domain, a statement, an expiration time
  * and a request id; no not-before, no resources. The address has its EIP-55 checksum, times are UTC with milliseconds, and text
  * is printable ASCII: what two readers could read in two ways is not there.
  * @returns undefined for anything else, in whatever point it differs.
@@ -56,7 +56,7 @@ const grammar = new RegExp(
     ``,
     `URI: (?<uri>${URI})`,
     `Version: 1`,
-    `Chain ID: 1`,
+    `Chain ID: (?:0|[1-9][0-9]{0,15})`,
     `Nonce: (?<nonce>[A-Za-z0-9]{16,128})`,
     `Issued At: (?<issuedAt>${TIME})`,
     `Expiration Time: (?<expiresAt>${TIME})`,

@@ -58,7 +58,7 @@ describe("a sign-in message", () => {
     ["a statement in other letters", replaced(3, "Ünited")],
     ["a relative URI", replaced(5, "URI: //broker.example")],
     ["version 2", replaced(6, "Version: 2")],
-    ["another chain", replaced(7, "Chain ID: 5")],
+    ["a chain with a zero before it", replaced(7, "Chain ID: 01")],
     ["a chain with a sign", replaced(7, "Chain ID: +1")],
     ["a short nonce", replaced(8, "Nonce: abcdefgh")],
     ["a nonce with a dash", replaced(8, "Nonce: 0011223344556677-899aabbccddeeff")],

@@ -38,8 +38,8 @@ export const GetCheckpointRequestSchema: GenMessage<GetCheckpointRequest> = /*@_
  */
 export type GetCheckpointResponse = Message<"agentkeys.keys.v1.GetCheckpointResponse"> & {
   /**
-   * A signed note (c2sp.org/signed-note, c2sp.org/tlog-checkpoint): origin, size, root hash in base64, then lines of our
-   * own, an empty line and the log key's Ed25519 signature.
+   * A signed note (c2sp.org/signed-note, c2sp.org/tlog-checkpoint): origin, size and root hash in base64, an empty line and
+   * the log key's Ed25519 signature. No extension lines.
    *
    * @generated from field: string checkpoint = 1;
    */
@@ -235,8 +235,9 @@ export type LoggedEntry = Message<"agentkeys.keys.v1.LoggedEntry"> & {
   index: bigint;
 
   /**
-   * The entry as it was hashed: canonical JSON (RFC 8785) with `v`, `seq`, `t`, `op`, `omni_account`, `message_sha256`,
-   * `key_version`, `caller`, `outcome`, `request_id` and `salt`. Its leaf hash is SHA-256 of a zero byte and these bytes.
+   * The entry as it was hashed: canonical JSON (RFC 8785) with `v`, `seq` (its number), `t` (epoch milliseconds), `op` (`sign`),
+   * `omni_account`, `message_sha256` (hex), `key_version`, `caller`, `outcome` (`signed`, or a reason), `request_id`, `counter`
+   * (the monotonic counter's value, as a string) and `salt`. Its leaf hash is SHA-256 of a zero byte and these bytes.
    *
    * @generated from field: bytes entry = 2;
    */
