@@ -175,10 +175,12 @@ describe("a disk without room", () => {
 
   test("a sync that failed is not tried again: nobody knows what is on the disk", async () => {
     const { log, disk, reopen } = await logOnDisk();
+    await log.ready();
     disk.beforeSync = () => Promise.reject(new Error("EIO"));
     await expect(log.append(recordOf(1))).rejects.toEqual(unavailable);
     disk.beforeSync = undefined;
     await expect(log.append(recordOf(2))).rejects.toEqual(unavailable);
+    await expect(log.ready()).rejects.toThrow("takes no more entries");
     await log.close();
     await checkLog(await reopen());
   });

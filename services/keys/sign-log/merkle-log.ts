@@ -40,6 +40,8 @@ export interface MerkleSignLog extends SignLog, ProvableLog {
    * takes no more entries. @throws SignLogError DAMAGED
    */
   audit(): Promise<{ entries: number }>;
+  /** Rejects when nothing can be appended any more, and says why: for what reports readiness. */
+  ready(): Promise<void>;
 }
 
 /** What a log is made of once its disk was found good. */
@@ -165,6 +167,11 @@ export class MerkleLog implements MerkleSignLog {
       throw error;
     }
     return { entries };
+  }
+
+  ready(): Promise<void> {
+    if (this.broken === undefined && !this.closed) return Promise.resolve();
+    return Promise.reject(new Error("the sign log takes no more entries", { cause: this.broken }));
   }
 
   private enqueue(encode: Waiting["encode"]): Promise<{ index: bigint }> {
