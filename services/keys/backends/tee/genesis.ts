@@ -1,0 +1,190 @@
+/**
+ * The boot of a TEE worker, from nothing or from its state file to a root key that may be used:
+ *
+ *     const booted = await boot(parts);      // throws BootRefused or UnsealRefused: exit with EXIT_UNSEAL_REFUSED
+ *     booted.key                             // RootKey: wallets, log key, identity key
+ *     booted.state.logHead                   // the log must be at least this long, and consistent with it
+ *     await booted.state.advance(head)       // at each checkpoint that is kept: spends one step of the NV counter
+ *
+ * The rule itself is `boot-decision.ts`. Each boot and each `advance` writes the state first and increments the counter then, so
+ * that a process that ends in between is one step ahead of the counter, never behind it.
+ */
+import type { Clock } from "@agentkeys/lib/clock";
+import { equalSecrets } from "@agentkeys/lib/secret";
+
+import { BootRefused, decideBoot, decideRollback } from "./boot-decision.ts";
+import { deriveFor } from "./root-key.ts";
+import type { MonotonicCounter, RootKey, RootKeyVault } from "./sealer.ts";
+import type { LogHead, ReadState, StateFile, TeeState } from "./state-file.ts";
+
+export interface Counters {
+  /** Incremented once, when a master secret was made. */
+  genesis: MonotonicCounter;
+  /** Incremented whenever the state changes. */
+  rollback: MonotonicCounter;
+}
+
+export interface BootParts {
+  file: StateFile;
+  vault: RootKeyVault;
+  /** "none" where the platform has none: then neither a wiped nor a restored disk is noticed here, but by the daemons alone. */
+  counters: Counters | "none";
+  /** Whether a master secret may be made if there is none. Given by a person, once. */
+  allowGenesis: boolean;
+  /** The value of the NV counter at which an older disk is accepted, once. */
+  acceptRollback?: bigint;
+  /** Names this boot, for people. */
+  bootId: string;
+  clock: Clock;
+}
+
+export interface Booted {
+  /** The caller destroys it when the worker ends. */
+  key: RootKey;
+  state: StateKeeper;
+  how: "genesis" | "opened" | "rollback-accepted";
+}
+
+/** The state on the disk and the counter in the TPM, moved on together. */
+export interface StateKeeper {
+  /** What the log had reached when the state was last written. */
+  readonly logHead: LogHead | undefined;
+  /** The NV counter, for the claims; absent where the platform has none. */
+  readonly counter: bigint | undefined;
+  /** Keeps a newer head. One after the other; on failure the older state is good still. */
+  advance(head: LogHead): Promise<void>;
+}
+
+/** @throws BootRefused, UnsealRefused */
+export async function boot(parts: BootParts): Promise<Booted> {
+  const found = await parts.file.read();
+  const { counters, allowGenesis } = parts;
+  const genesis = counters === "none" ? "none" : (await counters.genesis.read()) === undefined ? "untouched" : "used";
+  const decision = decideBoot({ stateFile: found === undefined ? "absent" : "present", genesis, allowGenesis });
+  if (decision === "genesis" || found === undefined) return makeMaster(parts);
+  return openMaster(parts, found, genesis === "untouched");
+}
+
+/** Sealed, on the disk, read back and opened: only then is it used, and the genesis counter says that it exists. */
+async function makeMaster(parts: BootParts): Promise<Booted> {
+  const { file, vault, counters, bootId, clock } = parts;
+  const counter =
+    counters === "none" ? undefined : ((await counters.rollback.read()) ?? (await counters.rollback.increment()));
+  const { blob, key: made } = await vault.create();
+  let key: RootKey | undefined;
+  try {
+    const written: TeeState = {
+      vault: vault.type,
+      blob,
+      createdAt: new Date(clock()),
+      createdBootId: bootId,
+      ...(counter !== undefined && { counter }),
+    };
+    await file.write(written, made);
+    const readBack = await file.read();
+    if (readBack === undefined) throw new Error("the state file is gone right after it was written");
+    key = await vault.open(readBack.unverified.blob);
+    const state = await readBack.verify(key);
+    if (!(await isSameKey(made, key))) throw new Error("the sealed root key opens to another one than was sealed");
+    if (counters !== "none") await counters.genesis.increment();
+    return { key, state: keeper(parts, state, key), how: "genesis" };
+  } catch (error) {
+    key?.destroy();
+    throw error;
+  } finally {
+    made.destroy();
+  }
+}
+
+async function openMaster(parts: BootParts, found: ReadState, genesisUnfinished: boolean): Promise<Booted> {
+  const { vault, counters, acceptRollback } = parts;
+  if (found.unverified.vault !== vault.type) {
+    throw new BootRefused(
+      "STATE_DAMAGED",
+      `the state file was sealed by "${found.unverified.vault}", but the settings say "${vault.type}"`,
+    );
+  }
+  const key = await vault.open(found.unverified.blob);
+  try {
+    const state = await found.verify(key);
+    if (counters === "none") {
+      if (state.counter !== undefined) {
+        throw new BootRefused("ROLLED_BACK", "the state file goes with an NV counter, but the settings name none");
+      }
+      return { key, state: keeper(parts, state, key), how: "opened" };
+    }
+    const nvCounter = await counters.rollback.read();
+    if (state.counter === undefined) {
+      throw new BootRefused("STATE_DAMAGED", "the state file goes with no NV counter, but the settings name one");
+    }
+    const verdict = decideRollback({ stateCounter: state.counter, nvCounter, acceptRollback });
+    const moved = { ...state, counter: (nvCounter ?? (await counters.rollback.increment())) + 1n };
+    await moveOn(parts.file, counters, moved, key);
+    // The process that made it ended before it could say so.
+    if (genesisUnfinished) await counters.genesis.increment();
+    return { key, state: keeper(parts, moved, key), how: verdict === "accepted" ? "rollback-accepted" : "opened" };
+  } catch (error) {
+    key.destroy();
+    throw error;
+  }
+}
+
+function keeper({ file, counters }: BootParts, initial: TeeState, key: RootKey): StateKeeper {
+  let state = initial;
+  let last: Promise<unknown> = Promise.resolve();
+
+  async function advance(logHead: LogHead): Promise<void> {
+    if (state.logHead && logHead.size < state.logHead.size) throw new RangeError("the log became shorter");
+    if (counters === "none") {
+      const next = { ...state, logHead };
+      await file.write(next, key);
+      state = next;
+      return;
+    }
+    const nvCounter = await counters.rollback.read();
+    if (nvCounter === undefined || state.counter === undefined || !isStep(state.counter, nvCounter)) {
+      throw new Error("the NV counter was moved by something else than this process");
+    }
+    const next = { ...state, logHead, counter: nvCounter + 1n };
+    await moveOn(file, counters, next, key);
+    state = next;
+  }
+
+  return {
+    get logHead() {
+      return state.logHead;
+    },
+    get counter() {
+      return state.counter;
+    },
+    advance: (head) => {
+      const done = last.then(() => advance(head));
+      last = done.catch(() => undefined);
+      return done;
+    },
+  };
+}
+
+/** A state that was written, but whose increment failed, is one ahead. */
+function isStep(stateCounter: bigint, nvCounter: bigint): boolean {
+  return stateCounter === nvCounter || stateCounter === nvCounter + 1n;
+}
+
+async function moveOn(
+  file: StateFile,
+  counters: Counters,
+  state: TeeState & { counter: bigint },
+  key: RootKey,
+): Promise<void> {
+  await file.write(state, key);
+  const counter = await counters.rollback.increment();
+  if (counter !== state.counter) throw new Error("the NV counter was moved by something else than this process");
+}
+
+async function isSameKey(a: RootKey, b: RootKey): Promise<boolean> {
+  const [one, other] = [await deriveFor(a, "state"), await deriveFor(b, "state")];
+  const same = equalSecrets(one, other);
+  one.fill(0);
+  other.fill(0);
+  return same;
+}

@@ -1,0 +1,79 @@
+/**
+ * What keeps the master secret while the worker does not run, and what is made of it while it does.
+ *
+ *     vault.create() ──► blob (in the state file) ──► vault.open(blob) ──► RootKey ──► wallets, log key, identity key
+ *
+ * `genesis.ts` holds the rule of when to do which. A `Sealer` gives the 32 bytes back to memory (`tpm2-sealer.ts`, a KMS); where
+ * the key must stay inside the TPM, there is no sealer but a vault of its own (`tpm-hmac-vault.ts`).
+ */
+
+/** Wraps a secret so that only the measured code gets it back. */
+export interface Sealer {
+  /** Stands in the state file: a blob is opened by the kind of sealer that made it. */
+  readonly type: string;
+  /** At most 64 bytes of secret. The blob is no secret. `aad` is bound to it and needed again. */
+  seal(secret: Uint8Array, aad: Uint8Array): Promise<Uint8Array>;
+  /** The caller zeroes the result. @throws UnsealRefused */
+  unseal(blob: Uint8Array, aad: Uint8Array): Promise<Buffer>;
+}
+
+/** A number that only grows, outside the disk. */
+export interface MonotonicCounter {
+  /** `undefined` where it was never incremented: then it has no value yet. */
+  read(): Promise<bigint | undefined>;
+  /** The value after the increment. The first one may be any number. */
+  increment(): Promise<bigint>;
+}
+
+/** The pseudorandom key of HKDF-SHA256 (RFC 5869), wherever it is. */
+export interface RootKey {
+  /** HKDF-Expand to 32 bytes for `info`; the caller zeroes them. Each use has an info prefix of its own: see `root-key.ts`. */
+  derive(info: Uint8Array): Promise<Buffer>;
+  /** HMAC-SHA256 under the key: what HKDF-Expand makes its further blocks with. The caller zeroes the result. */
+  mac(data: Uint8Array): Promise<Buffer>;
+  /** Zeroes what is in memory. The key is of no use afterwards. */
+  destroy(): void;
+}
+
+/** Makes a root key once and opens it ever after. */
+export interface RootKeyVault {
+  readonly type: string;
+  /** A new root key and the blob that opens it again. The caller destroys the key. */
+  create(): Promise<{ blob: Uint8Array; key: RootKey }>;
+  /** @throws UnsealRefused */
+  open(blob: Uint8Array): Promise<RootKey>;
+}
+
+/** A PCR that holds something else than what the seal asks for. Values in lower-case hex. */
+export interface PcrDifference {
+  pcr: number;
+  /** One value for each approved release, or the one that was sealed to. */
+  expected: readonly string[];
+  got: string;
+}
+
+export type UnsealRefusal =
+  /** Other code was measured than what the seal is for, or what a release key approved. */
+  | "MEASUREMENT"
+  /** An approval is not signed by the release key that the seal names. */
+  | "APPROVAL"
+  /** The blob is not one of this TPM, key or purpose, or was changed. */
+  | "BLOB"
+  /** The sealing device or service refuses for a reason of its own, or cannot be reached. */
+  | "DEVICE";
+
+/** The secret stays sealed. The process ends with `EXIT_UNSEAL_REFUSED`; it never makes another secret instead. */
+export class UnsealRefused extends Error {
+  override readonly name = "UnsealRefused";
+
+  constructor(
+    readonly refusal: UnsealRefusal,
+    message: string,
+    readonly pcrs: readonly PcrDifference[] = [],
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
+}
+
+export const EXIT_UNSEAL_REFUSED = 42;
