@@ -3,7 +3,27 @@
  * code: `openTpm` speaks the command stream to `/dev/tpmrm0` or to a socket. What only verifies evidence imports the files of the
  * structures and opens no connection.
  */
+export { openTpm, type Tpm, type TpmDependencies, tpmOver, type TpmSequence } from "./client.ts";
+export { activateCredential, quote } from "./commands/attestation.ts";
+export { getProperty, getRandom, resetLockout, shutdown, startup, tpmProperty } from "./commands/lifecycle.ts";
+export { defineCounter, incrementCounter, readCounter, readNv, readNvPublic, undefineNv } from "./commands/nv.ts";
+export {
+  create,
+  createPrimary,
+  hmac,
+  load,
+  loadExternal,
+  readPublic,
+  type TpmObject,
+  unseal,
+  type WrappedObject,
+} from "./commands/objects.ts";
+export { extendPcr, readPcrs } from "./commands/pcr.ts";
+export { type Authorization, policyAuthorize, policyDigest, policyEndorsement, policyPcr } from "./commands/policy.ts";
+export { startSession } from "./commands/sessions.ts";
+export { EK_RSA_CERTIFICATE_INDEX, EK_RSA_HANDLE, objectAttribute } from "./constants.ts";
 export { type CredentialChallenge, makeCredential } from "./credential.ts";
+export { TpmChannelError, TpmError, type TpmErrorKind } from "./errors.ts";
 export { type HashName } from "./hash.ts";
 export { TpmFormatError, TpmReader, TpmWriter } from "./marshal.ts";
 export { extendedPcr, pcrDigest, type PcrSelection, pcrSelection, type PcrValues } from "./pcr.ts";
@@ -11,3 +31,6 @@ export { authorizationMessage, policyOfAuthorization, policyOfPcrs } from "./pol
 export { hasAttributes, marshalPublic, nameOf, parsePublic, publicKeyOf, type TpmPublic } from "./public-area.ts";
 export { parseQuote, type Quote } from "./quote.ts";
 export { isSignedBy, marshalSignature, parseSignature, type TpmSignature } from "./signature.ts";
+export type { TpmSession } from "./session.ts";
+export * as template from "./templates.ts";
+export { parseTpmAddress, type TpmAddress } from "./transport.ts";

@@ -41,6 +41,11 @@ export class TpmWriter {
     return this.u16(value.length).bytes(value);
   }
 
+  /** With a 32-bit length first: only the authorization area of a command is so. */
+  sized32(value: Uint8Array): this {
+    return this.u32(value.length).bytes(value);
+  }
+
   /** A buffer of its own, from no shared pool: a caller that wrote a secret can zero it. */
   done(): Buffer {
     const whole = Buffer.alloc(this.#parts.reduce((length, part) => length + part.length, 0));
@@ -103,7 +108,9 @@ export class TpmReader {
 
   /** A copy, so that what was read outlives the buffer that it came in. */
   bytes(length: number): Buffer {
-    return Buffer.from(this.#take(length));
+    const copy = Buffer.alloc(length);
+    copy.set(this.#take(length));
+    return copy;
   }
 
   /** A TPM2B of at most `max` bytes. */
@@ -119,6 +126,11 @@ export class TpmReader {
 
   end(): void {
     if (this.left > 0) throw this.wrong(`has ${this.left} bytes after its end`);
+  }
+
+  /** Zeroes the bytes that it reads from, once a secret was read out of them. */
+  wipe(): void {
+    this.#bytes.fill(0);
   }
 
   wrong(how: string): TpmFormatError {

@@ -1,0 +1,107 @@
+import { commandCode, handle, nvAttribute } from "../constants.ts";
+import { permanent, type TpmSequence } from "../client.ts";
+import { TpmError } from "../errors.ts";
+import { hashNumber } from "../hash.ts";
+import { TpmReader, TpmWriter } from "../marshal.ts";
+
+/** What TPM2_NV_ReadPublic says of an index. */
+export interface NvPublic {
+  /** TPMA_NV, see `nvAttribute`. */
+  attributes: number;
+  size: number;
+}
+
+const NOTHING = new Uint8Array();
+const COUNTER_BYTES = 8;
+/** What every TPM gives at once; most give 1024. */
+const CHUNK = 512;
+/** The largest index that is read here: an EK certificate, or Azure's HCL report. */
+const MAX_NV = 8192;
+
+/** `undefined` where the index is not defined. */
+export async function readNvPublic(tpm: TpmSequence, index: number): Promise<NvPublic | undefined> {
+  try {
+    const { parameters } = await tpm.execute({ code: commandCode.nvReadPublic, entities: [permanent(index)] });
+    const area = parameters.sized(256);
+    return TpmReader.whole(area, "the NV index's public area", (reader) => {
+      if (reader.u32() !== index) throw reader.wrong("is of another index");
+      reader.u16();
+      const attributes = reader.u32();
+      reader.sized(64);
+      return { attributes, size: reader.u16() };
+    });
+  } catch (error) {
+    if (error instanceof TpmError && (error.is("handle") || error.is("value"))) return undefined;
+    throw error;
+  }
+}
+
+/** TPM2_NV_Read of all of an index that anyone may read; `undefined` where it is not defined. */
+export async function readNv(tpm: TpmSequence, index: number): Promise<Buffer | undefined> {
+  const area = await readNvPublic(tpm, index);
+  if (area === undefined) return undefined;
+  if (area.size > MAX_NV) throw new RangeError(`the NV index holds ${area.size} bytes, more than is ever read`);
+  const authorizer = (area.attributes & nvAttribute.authRead) !== 0 ? index : handle.owner;
+  const parts: Buffer[] = [];
+  for (let at = 0; at < area.size; at += CHUNK) {
+    const length = Math.min(CHUNK, area.size - at);
+    const { parameters } = await tpm.execute({
+      code: commandCode.nvRead,
+      entities: [permanent(authorizer), permanent(index)],
+      authorizations: ["empty-password"],
+      parameters: new TpmWriter().u16(length).u16(at).done(),
+    });
+    const part = parameters.sized(length);
+    parameters.end();
+    if (part.length !== length) throw parameters.wrong("is shorter than what was asked for");
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
+}
+
+/** TPM2_NV_DefineSpace of a counter that anyone on this machine may read and increment, and nobody can lower. */
+export async function defineCounter(tpm: TpmSequence, index: number): Promise<void> {
+  const attributes =
+    nvAttribute.authRead | nvAttribute.authWrite | nvAttribute.noDictionaryAttackProtection | nvAttribute.counter;
+  const area = new TpmWriter()
+    .u32(index)
+    .u16(hashNumber("sha256"))
+    .u32(attributes)
+    .sized(NOTHING)
+    .u16(COUNTER_BYTES)
+    .done();
+  await tpm.execute({
+    code: commandCode.nvDefineSpace,
+    entities: [permanent(handle.owner)],
+    authorizations: ["empty-password"],
+    parameters: new TpmWriter().sized(NOTHING).sized(area).done(),
+  });
+}
+
+/** TPM2_NV_UndefineSpace, with the owner's empty password. */
+export async function undefineNv(tpm: TpmSequence, index: number): Promise<void> {
+  await tpm.execute({
+    code: commandCode.nvUndefineSpace,
+    entities: [permanent(handle.owner), permanent(index)],
+    authorizations: ["empty-password"],
+  });
+}
+
+/** TPM2_NV_Increment. The first one sets a counter to one more than any counter of this TPM ever had. */
+export async function incrementCounter(tpm: TpmSequence, index: number): Promise<void> {
+  await tpm.execute({
+    code: commandCode.nvIncrement,
+    entities: [permanent(index), permanent(index)],
+    authorizations: ["empty-password"],
+  });
+}
+
+/** `undefined` where the counter is not defined, or was never incremented. */
+export async function readCounter(tpm: TpmSequence, index: number): Promise<bigint | undefined> {
+  const area = await readNvPublic(tpm, index);
+  if (area === undefined || (area.attributes & nvAttribute.written) === 0) return undefined;
+  if ((area.attributes & nvAttribute.counter) === 0)
+    throw new RangeError(`NV index 0x${index.toString(16)} is no counter`);
+  const value = await readNv(tpm, index);
+  return value?.readBigUInt64BE();
+}
