@@ -8,6 +8,8 @@ export interface ChainRules {
   at: Date;
   /** For messages: whose certificates these are. */
   what: string;
+  /** What the end entity's key is for; evidence is signed, unless told otherwise, and only a credential is encrypted to a key. */
+  purpose?: "signature" | "encryption";
 }
 
 /** What these certificates may say with the critical bit; an extension that is not understood must not be passed over. */
@@ -28,7 +30,10 @@ const MAX_CERTIFICATES = 10;
  * validity, the CA flag, path lengths, key usage and critical extensions. Returns the end entity's certificate.
  * @throws AttestationError MALFORMED, UNSUPPORTED, ROOT, STALE, SIGNATURE
  */
-export function verifyChain(chain: readonly Certificate[], { roots, at, what }: ChainRules): Certificate {
+export function verifyChain(
+  chain: readonly Certificate[],
+  { roots, at, what, purpose = "signature" }: ChainRules,
+): Certificate {
   const [leaf] = chain;
   const root = chain.at(-1);
   if (leaf === undefined || root === undefined || chain.length < 2 || chain.length > MAX_CERTIFICATES) {
@@ -40,7 +45,7 @@ export function verifyChain(chain: readonly Certificate[], { roots, at, what }: 
   chain.forEach((certificate, index) => {
     checkCriticalExtensions(certificate, what);
     checkValidity(certificate, at, what);
-    if (index === 0) checkEndEntity(certificate, what);
+    if (index === 0) checkEndEntity(certificate, purpose, what);
     else checkAuthority(certificate, index - 1, what);
     checkIssuedBy(certificate, chain[index + 1] ?? certificate, what);
   });
@@ -91,10 +96,13 @@ function checkValidity({ notBefore, notAfter, name }: Certificate, at: Date, wha
   throw new AttestationError("STALE", `${what}: the certificate "${name}" is valid from ${period} only`);
 }
 
-function checkEndEntity({ ca, usage, name }: Certificate, what: string): void {
+function checkEndEntity({ ca, usage, name }: Certificate, purpose: "signature" | "encryption", what: string): void {
   if (ca) throw new AttestationError("ROOT", `${what}: "${name}" is an authority and may not sign evidence itself`);
-  if (usage !== undefined && !usage.digitalSignature) {
+  if (purpose === "signature" && usage !== undefined && !usage.digitalSignature) {
     throw new AttestationError("ROOT", `${what}: the key of "${name}" is not for signatures`);
+  }
+  if (purpose === "encryption" && usage?.keyEncipherment !== true) {
+    throw new AttestationError("ROOT", `${what}: the key of "${name}" is not for encryption`);
   }
 }
 

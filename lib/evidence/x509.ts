@@ -36,7 +36,8 @@ export interface Certificate {
   readonly ca: boolean;
   readonly pathLength: number | undefined;
   /** RFC 5280 section 4.2.1.3; absent where the certificate says nothing. */
-  readonly usage: { digitalSignature: boolean; keyCertSign: boolean; cRLSign: boolean } | undefined;
+  readonly usage:
+    { digitalSignature: boolean; keyEncipherment: boolean; keyCertSign: boolean; cRLSign: boolean } | undefined;
 }
 
 /** The largest seen is 1,800 bytes (AMD's, with RSA-4096). */
@@ -155,7 +156,7 @@ function readKeyUsage(value: Buffer | undefined): Certificate["usage"] {
   if (value === undefined) return undefined;
   const octet = bitStringOf(readDer(value)).bits[0] ?? 0;
   const has = (bit: number): boolean => (octet & bit) !== 0;
-  return { digitalSignature: has(0x80), keyCertSign: has(0x04), cRLSign: has(0x02) };
+  return { digitalSignature: has(0x80), keyEncipherment: has(0x20), keyCertSign: has(0x04), cRLSign: has(0x02) };
 }
 
 function malformed(what: string): AttestationError {

@@ -236,7 +236,12 @@ describe.skipIf(!hasSwtpm("lib/tpm2", process.env))("a TPM", () => {
         transmit: (command) =>
           ++refused <= 2 ? Promise.resolve(Buffer.from("80010000000a00000922", "hex")) : transport.transmit(command),
       },
-      { sleep: () => Promise.resolve(void slept++) },
+      {
+        sleep: () => {
+          slept++;
+          return Promise.resolve();
+        },
+      },
     );
     expect(await tpm.use((t) => getRandom(t, 8))).toHaveLength(8);
     expect(slept).toBe(2);

@@ -30,11 +30,11 @@ async function connectTo(answer: (socket: Socket) => void, answerMs?: number): P
 }
 
 test("an answer that comes byte by byte is put together", async () => {
-  const { transmit } = await connectTo((socket) => {
+  const tpm = await connectTo((socket) => {
     socket.setNoDelay(true);
     for (const byte of ANSWER) socket.write(Buffer.of(byte));
   });
-  expect(await transmit(COMMAND)).toEqual(ANSWER);
+  expect(await tpm.transmit(COMMAND)).toEqual(ANSWER);
 });
 
 test.each([
@@ -42,9 +42,9 @@ test.each([
   ["a length beyond what a TPM answers", Buffer.from("8001ffffffff00000000", "hex")],
   ["more bytes than it says", Buffer.concat([ANSWER, Buffer.of(0)])],
 ])("an answer of %s breaks the connection", async (_what, bytes) => {
-  const { transmit } = await connectTo((socket) => void socket.write(bytes));
-  await expect(transmit(COMMAND)).rejects.toThrow("impossible length");
-  await expect(transmit(COMMAND)).rejects.toBeInstanceOf(TpmChannelError);
+  const tpm = await connectTo((socket) => void socket.write(bytes));
+  await expect(tpm.transmit(COMMAND)).rejects.toThrow("impossible length");
+  await expect(tpm.transmit(COMMAND)).rejects.toBeInstanceOf(TpmChannelError);
 });
 
 test("a TPM that hangs up, or does not answer, is an error at once and ever after", async () => {
@@ -57,9 +57,9 @@ test("a TPM that hangs up, or does not answer, is an error at once and ever afte
 });
 
 test("two commands at a time are refused", async () => {
-  const { transmit } = await connectTo((socket) => void setImmediate(() => socket.write(ANSWER)));
-  const first = transmit(COMMAND);
-  await expect(transmit(COMMAND)).rejects.toThrow("one command at a time");
+  const tpm = await connectTo((socket) => void setImmediate(() => socket.write(ANSWER)));
+  const first = tpm.transmit(COMMAND);
+  await expect(tpm.transmit(COMMAND)).rejects.toThrow("one command at a time");
   expect(await first).toEqual(ANSWER);
 });
 

@@ -126,7 +126,7 @@ async function run(folder: string, socket: string): Promise<ChildProcess> {
     { stdio: ["ignore", "ignore", "pipe"] },
   );
   let said = "";
-  child.stderr?.setEncoding("utf8").on("data", (text: string) => (said += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
   const gone = new Promise<never>((_, reject) =>
     child.once("exit", (code) => reject(new Error(`swtpm ended with ${code ?? "a signal"}: ${said}`))),
   );
