@@ -4,6 +4,14 @@
  * structures and opens no connection.
  */
 export { openTpm, type Tpm, type TpmDependencies, tpmOver, type TpmSequence } from "./client.ts";
+export {
+  type Approval,
+  APPROVAL_REFERENCE,
+  approve,
+  formatApprovals,
+  isApprovedBy,
+  parseApprovals,
+} from "./approval.ts";
 export { activateCredential, quote } from "./commands/attestation.ts";
 export { getProperty, getRandom, resetLockout, shutdown, startup, tpmProperty } from "./commands/lifecycle.ts";
 export { defineCounter, incrementCounter, readCounter, readNv, readNvPublic, undefineNv } from "./commands/nv.ts";

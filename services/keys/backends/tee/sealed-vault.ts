@@ -1,0 +1,53 @@
+import { hkdfSync } from "node:crypto";
+
+import type { RandomBytes } from "@agentkeys/lib/random";
+
+import { memoryRootKey } from "./root-key.ts";
+import type { RootKeyVault, Sealer } from "./sealer.ts";
+
+/** Where 32 more bytes of randomness come from: the TPM's own generator, or whatever the platform has. */
+export type HardwareRandom = (length: number) => Promise<Uint8Array>;
+
+const MASTER_BYTES = 32;
+const MASTER_INFO = "agentkeys-master-v1";
+/** Bound to the blob: it opens as a root key and as nothing else. */
+const PURPOSE = Buffer.from("agentkeys/root-key/v1");
+
+/**
+ * A master secret that a sealer keeps and that is in memory while the worker runs. It is made of the hardware's randomness and the
+ * kernel's together, so that one of them being bad, or one that somebody chose, does not make it known.
+ */
+export function sealedVault(parts: {
+  sealer: Sealer;
+  hardwareRandom: HardwareRandom;
+  random: RandomBytes;
+}): RootKeyVault {
+  const { sealer, hardwareRandom, random } = parts;
+  return {
+    type: sealer.type,
+    create: async () => {
+      const entropy = Buffer.alloc(2 * MASTER_BYTES);
+      const master = Buffer.alloc(MASTER_BYTES);
+      try {
+        entropy.set(await hardwareRandom(MASTER_BYTES));
+        entropy.set(random(MASTER_BYTES), MASTER_BYTES);
+        const made = new Uint8Array(hkdfSync("sha256", entropy, new Uint8Array(), MASTER_INFO, MASTER_BYTES));
+        master.set(made);
+        made.fill(0);
+        const blob = await sealer.seal(master, PURPOSE);
+        return { blob, key: memoryRootKey(master) };
+      } finally {
+        entropy.fill(0);
+        master.fill(0);
+      }
+    },
+    open: async (blob) => {
+      const master = await sealer.unseal(blob, PURPOSE);
+      try {
+        return memoryRootKey(master);
+      } finally {
+        master.fill(0);
+      }
+    },
+  };
+}

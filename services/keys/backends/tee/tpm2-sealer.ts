@@ -1,0 +1,50 @@
+import { createHash } from "node:crypto";
+
+import { equalSecrets } from "@agentkeys/lib/secret";
+import { template, type Tpm, unseal } from "@agentkeys/lib/tpm2";
+
+import type { SealPolicy } from "./seal-policy.ts";
+import { type Sealer, UnsealRefused } from "./sealer.ts";
+import { formatTpm2Blob, parseTpm2Blob } from "./tpm2-blob.ts";
+import { useUnderPolicy, wrapUnderPolicy } from "./tpm2-object.ts";
+
+/** A TPM seals at most 128 bytes; the digest of what goes along takes 32. */
+const MAX_SECRET = 64;
+const DIGEST_BYTES = 32;
+
+/** Seals in a TPM 2.0, whichever: the one of the machine, of a virtual machine, or a software one in tests. */
+export function tpm2Sealer({ tpm, policy }: { tpm: Tpm; policy: SealPolicy }): Sealer {
+  return {
+    type: policy.type,
+    seal: async (secret, aad) => {
+      if (secret.length > MAX_SECRET) throw new RangeError(`at most ${MAX_SECRET} bytes can be sealed`);
+      const data = Buffer.alloc(secret.length + DIGEST_BYTES);
+      data.set(secret);
+      data.set(digestOf(aad), secret.length);
+      try {
+        return formatTpm2Blob(await wrapUnderPolicy(tpm, policy, template.sealedData, data));
+      } finally {
+        data.fill(0);
+      }
+    },
+    unseal: async (bytes, aad) => {
+      const blob = parseTpm2Blob(bytes);
+      const data = await useUnderPolicy(tpm, policy, blob, unseal);
+      try {
+        const split = data.length - DIGEST_BYTES;
+        if (split < 0 || !equalSecrets(data.subarray(split), digestOf(aad))) {
+          throw new UnsealRefused("BLOB", "the blob was sealed for another purpose");
+        }
+        const secret = Buffer.alloc(split);
+        secret.set(data.subarray(0, split));
+        return secret;
+      } finally {
+        data.fill(0);
+      }
+    },
+  };
+}
+
+function digestOf(aad: Uint8Array): Buffer {
+  return createHash("sha256").update(aad).digest();
+}
