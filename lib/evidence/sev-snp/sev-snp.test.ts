@@ -1,0 +1,297 @@
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
+
+import { describe, expect, test } from "vitest";
+
+import { systemRandom } from "../../random.ts";
+import { mediaTypes, type Verified } from "../evidence.ts";
+import { createTestRoot } from "../testing/authority.ts";
+import { flipped, mulberry, mutate } from "../testing/mutation.ts";
+import { refusal } from "../testing/refusal.ts";
+import { sample, samplePem, samplesAreHere } from "../testing/samples.ts";
+import { issueSnpReport, type SnpClaims, snpExtensions } from "../testing/sev-snp.ts";
+import { readCertificate } from "../x509.ts";
+import { readSnpReport } from "./report.ts";
+import type { SnpProduct, SnpTcb } from "./tcb.ts";
+import { AMD_ROOTS, appraiseSnp, authenticateSnp, knownBroken, type SnpPins, snpVerifier } from "./verify.ts";
+
+const at = new Date("2026-03-01T12:00:00Z");
+const days = (n: number): Date => new Date(at.getTime() + n * 864e5);
+const making = { random: systemRandom, validity: { notBefore: days(-100), notAfter: days(100) } };
+const ark = createTestRoot("test ARK", making);
+const ask = ark.authority("test ASK", { pathLength: 0 });
+
+const reportData = Buffer.alloc(32, 2);
+const tcb: SnpTcb = { fmc: 0, bootloader: 10, tee: 1, snp: 23, microcode: 200 };
+const genoa: SnpClaims = {
+  version: 5,
+  policy: 0x30000n,
+  vmpl: 0,
+  signedBy: "VCEK",
+  authorKeyEnabled: false,
+  reportData: Buffer.concat([reportData, Buffer.alloc(32)]),
+  measurement: Buffer.alloc(48, 3),
+  hostData: Buffer.alloc(32, 4),
+  idKeyDigest: Buffer.alloc(48, 5),
+  authorKeyDigest: Buffer.alloc(48, 6),
+  tcb,
+  cpu: { family: 0x19, model: 0x11 },
+  chipId: Buffer.alloc(64, 7),
+};
+const pins: SnpPins = {
+  roots: [readCertificate(ark.der).fingerprint],
+  measurements: ["03".repeat(48)],
+  identity: [{ name: "chip_id", values: ["07".repeat(64)] }],
+  minTcb: tcb,
+  vmpl: 0,
+  acceptKnownBroken: [],
+};
+
+interface Platform {
+  key: KeyObject;
+  certificates: readonly Buffer[];
+}
+const platform = (
+  product: string,
+  owner: Parameters<typeof snpExtensions>[2],
+  versions: SnpTcb,
+  by = ask,
+): Platform => {
+  const { key, der } = by.endEntity("SEV-VCEK", { extensions: snpExtensions(product, versions, owner) });
+  return { key, certificates: [der, ...by.chain] };
+};
+const genoaPlatform = platform("Genoa-B1", { chipId: genoa.chipId }, tcb);
+
+const verify = (
+  report: Buffer,
+  certificates = genoaPlatform.certificates,
+  over: Partial<SnpPins> = {},
+  time = at,
+): Verified =>
+  snpVerifier.verify(
+    { mediaType: mediaTypes["sev-snp"], evidence: report, endorsements: certificates },
+    { nonce: Buffer.alloc(32), reportData, at: time },
+    { ...pins, ...over },
+  );
+const issue = (changes: Partial<SnpClaims> = {}, spoil?: (report: Buffer) => void): Buffer =>
+  issueSnpReport({ ...genoa, ...changes }, "Genoa", genoaPlatform.key, spoil);
+
+test.each([2, 3, 4, 5])("a report of version %i is verified", (version) => {
+  expect(verify(issue({ version }))).toEqual({
+    type: "sev-snp",
+    measurements: { measurement: "03".repeat(48) },
+    identity: { chip_id: "07".repeat(64) },
+    warnings: [],
+  });
+});
+
+test("a report by a VLEK names the cloud instead of the chip", () => {
+  const { key, certificates } = platform("Genoa", { cspId: "CN=cloud.example" }, tcb);
+  const claims: SnpClaims = { ...genoa, signedBy: "VLEK", chipId: Buffer.alloc(64) };
+  const report = issueSnpReport(claims, "Genoa", key);
+  const cloud = { identity: [{ name: "csp_id", values: ["CN=cloud.example"] }] } as const;
+  expect(verify(report, certificates, cloud).identity).toEqual({ csp_id: "CN=cloud.example" });
+  expect(refusal(() => verify(report, certificates)).code).toBe("IDENTITY");
+  expect(refusal(() => verify(report, genoaPlatform.certificates, cloud)).code).toBe("MALFORMED");
+  expect(refusal(() => verify(issueSnpReport({ ...claims, signedBy: "VCEK" }, "Genoa", key), certificates)).code).toBe(
+    "MALFORMED",
+  );
+});
+
+test("Turin has its own order of versions, and shorter chip ids", () => {
+  const versions = { ...tcb, fmc: 9 };
+  const chipId = Buffer.concat([Buffer.alloc(8, 7), Buffer.alloc(56)]);
+  const { key, certificates } = platform("Turin", { chipId: chipId.subarray(0, 8) }, versions);
+  const report = issueSnpReport({ ...genoa, tcb: versions, chipId, cpu: { family: 0x1a, model: 2 } }, "Turin", key);
+  const own = { identity: [{ name: "chip_id", values: [chipId.toString("hex")] }], minTcb: versions } as const;
+  expect(verify(report, certificates, own).identity).toEqual({ chip_id: chipId.toString("hex") });
+  expect(refusal(() => verify(report, certificates, { ...own, minTcb: { ...versions, fmc: 10 } })).code).toBe("TCB");
+});
+
+test("Milan, whose reports can be forged, needs a policy that says so by its name", () => {
+  const { key, certificates } = platform("Milan-B0", { chipId: genoa.chipId }, tcb);
+  const report = issueSnpReport({ ...genoa, cpu: { family: 0x19, model: 1 } }, "Milan", key);
+  expect(refusal(() => verify(report, certificates))).toEqual({
+    code: "TCB",
+    message: "SEV-SNP: reports of Milan can be forged (arxiv:2605.12990), and the policy does not accept that",
+  });
+  expect(refusal(() => verify(report, certificates, { acceptKnownBroken: ["Milan", "*"] })).code).toBe("TCB");
+  const { warnings } = verify(report, certificates, { acceptKnownBroken: ["arxiv:2605.12990"] });
+  expect(warnings).toEqual(["reports of Milan can be forged (arxiv:2605.12990); the policy accepts that"]);
+});
+
+test("what the owner chose at launch can be pinned as well", () => {
+  const identity = [
+    { name: "host_data", values: ["04".repeat(32)] },
+    { name: "id_key_digest", values: ["05".repeat(48)] },
+    { name: "author_key_digest", values: ["06".repeat(48)] },
+  ] as const;
+  expect(Object.keys(verify(issue({ authorKeyEnabled: true }), undefined, { identity }).identity)).toHaveLength(3);
+  expect(refusal(() => verify(issue(), undefined, { identity })).code).toBe("IDENTITY");
+  expect(refusal(() => verify(issue({ hostData: Buffer.alloc(32, 9) }), undefined, { identity })).code).toBe(
+    "IDENTITY",
+  );
+});
+
+describe("a report is refused", () => {
+  test.each<[string, string, Partial<SnpClaims>]>([
+    ["for other claims", "REPORT_DATA", { reportData: Buffer.alloc(64, 9) }],
+    ["for more than the claims", "REPORT_DATA", { reportData: Buffer.concat([reportData, Buffer.alloc(32, 1)]) }],
+    ["of other code", "MEASUREMENT", { measurement: Buffer.alloc(48, 9) }],
+    ["of another privilege level", "MEASUREMENT", { vmpl: 1 }],
+    ["of a debug guest", "DEBUG", { policy: 0xb0000n }],
+    ["of a guest with a migration agent", "DEBUG", { policy: 0x70000n }],
+    ["with an impossible policy", "MALFORMED", { policy: 0x10000n }],
+    ["of version 1", "UNSUPPORTED", { version: 1 }],
+    ["of version 6", "UNSUPPORTED", { version: 6 }],
+    ["of another chip than its certificate's", "IDENTITY", { chipId: Buffer.alloc(64, 8) }],
+    ["of a chip that is masked", "IDENTITY", { chipId: Buffer.alloc(64) }],
+    ["of another processor than its certificate's", "IDENTITY", { cpu: { family: 0x1a, model: 2 } }],
+    ["of a processor that nobody knows", "IDENTITY", { cpu: { family: 0x19, model: 0x50 } }],
+    ["of older firmware than its certificate's", "TCB", { tcb: { ...tcb, snp: 22 } }],
+    ["of newer firmware than its certificate's", "TCB", { tcb: { ...tcb, microcode: 201 } }],
+  ])("%s: %s", (_what, code, changes) => {
+    expect(refusal(() => verify(issue(changes))).code).toBe(code);
+  });
+
+  test.each(["fmc", "bootloader", "tee", "snp", "microcode"] as const)(
+    "when %s is below the policy's minimum",
+    (part) => {
+      expect(refusal(() => verify(issue(), undefined, { minTcb: { ...tcb, [part]: tcb[part] + 1 } })).code).toBe("TCB");
+      expect(refusal(() => verify(issue(), undefined, { minTcb: { ...tcb, [part]: NaN } })).code).toBe("TCB");
+    },
+  );
+
+  test("by another key, algorithm or kind of signer", () => {
+    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-384" });
+    expect(refusal(() => verify(issueSnpReport(genoa, "Genoa", privateKey))).code).toBe("SIGNATURE");
+    expect(refusal(() => verify(issue({}, (report) => report.writeUInt32LE(2, 0x34)))).code).toBe("UNSUPPORTED");
+    expect(refusal(() => verify(issue({}, (report) => report.writeUInt32LE(7 << 2, 0x48)))).code).toBe("UNSUPPORTED");
+  });
+
+  test("whose certificate is for a product that nobody knows, or on a weaker curve", () => {
+    const { key, certificates } = platform("Naples", { chipId: genoa.chipId }, tcb);
+    expect(refusal(() => verify(issueSnpReport(genoa, "Genoa", key), certificates)).code).toBe("UNSUPPORTED");
+    const weak = ask.endEntity("x", {
+      keys: "P-256",
+      extensions: snpExtensions("Genoa", tcb, { chipId: genoa.chipId }),
+    });
+    expect(refusal(() => verify(issue(), [weak.der, ...ask.chain])).code).toBe("UNSUPPORTED");
+    const plain = ask.endEntity("x");
+    expect(refusal(() => verify(issue(), [plain.der, ...ask.chain])).code).toBe("MALFORMED");
+  });
+
+  test("under another root, out of time, with a certificate missing", () => {
+    const other = createTestRoot("test ARK", making).authority("test ASK");
+    const { key, certificates } = platform("Genoa", { chipId: genoa.chipId }, tcb, other);
+    expect(refusal(() => verify(issueSnpReport(genoa, "Genoa", key), certificates)).code).toBe("ROOT");
+    expect(refusal(() => verify(issue(), undefined, { roots: [AMD_ROOTS.Genoa] })).code).toBe("ROOT");
+    expect(refusal(() => verify(issue(), undefined, {}, days(101))).code).toBe("STALE");
+    expect(refusal(() => verify(issue(), genoaPlatform.certificates.slice(0, 2))).code).toBe("MALFORMED");
+  });
+});
+
+test("no byte of a report can be changed, and none added or taken away", () => {
+  const report = issue();
+  for (let index = 0; index < report.length; index += 5) {
+    expect(refusal(() => verify(flipped(report, index))).code, `byte ${index}`).toBeDefined();
+  }
+  expect(refusal(() => verify(report.subarray(1))).code).toBe("MALFORMED");
+  expect(refusal(() => verify(Buffer.concat([report, Buffer.of(0)]))).code).toBe("MALFORMED");
+});
+
+test("spoilt reports are refused cleanly", () => {
+  const [report, below] = [issue(), mulberry(2)];
+  for (let n = 0; n < 2000; n++) {
+    const spoilt = mutate(report, below);
+    if (!spoilt.equals(report)) expect(refusal(() => verify(spoilt)).code).toBeDefined();
+  }
+});
+
+describe.skipIf(!samplesAreHere)("reports captured from AMD's processors", () => {
+  const milan = (): Buffer[] => samplePem("snp/milan-chain.pem");
+  const roots = [AMD_ROOTS.Milan, AMD_ROOTS.Genoa, AMD_ROOTS.Turin] as const;
+  const captured = (name: string): { report: Buffer; certificates: readonly Buffer[]; time: Date } => {
+    const time = new Date("2025-06-01T00:00:00Z");
+    switch (name) {
+      case "trustee, VCEK":
+        return { report: sample("snp/test-report.bin"), certificates: [sample("snp/test-vcek.der"), ...milan()], time };
+      case "trustee, VLEK": {
+        const certificates = [sample("snp/test-vlek.der"), ...samplePem("snp/milan-vlek-chain.pem")];
+        return { report: sample("snp/test-vlek-report.bin"), certificates, time };
+      }
+      case "virtee":
+        return {
+          report: sample("snp/virtee-report_milan.hex"),
+          certificates: [sample("snp/virtee-vcek_milan.der"), ...samplePem("snp/virtee-cert_chain_milan")],
+          time,
+        };
+      default: {
+        // The dstack project wraps it: two bytes, a compact length of two, the report, more.
+        const report = sample("dstack/dstack-attest_tests_sev_snp_attestation.bin").subarray(4, 4 + 1184);
+        const vcek = samplePem("dstack/dstack-attest_tests_sev_snp_vcek.pem");
+        const time = readCertificate(vcek[0]!).notBefore;
+        return { report, certificates: [...vcek, ...milan()], time };
+      }
+    }
+  };
+  const ownPins = (report: Buffer, product: SnpProduct = "Milan"): SnpPins => {
+    const { measurement, vmpl, signedBy, chipId } = readSnpReport(report);
+    return {
+      roots,
+      measurements: [measurement.toString("hex")],
+      identity:
+        signedBy === "VCEK"
+          ? [{ name: "chip_id", values: [chipId.toString("hex")] }]
+          : [{ name: "csp_id", values: ["CN=cc-us-east-2.amazonaws.com"] }],
+      minTcb: { fmc: 0, bootloader: 3, tee: 0, snp: 8, microcode: 115 },
+      vmpl,
+      acceptKnownBroken: [knownBroken[product]!],
+    };
+  };
+
+  test.each(["trustee, VCEK", "trustee, VLEK", "virtee", "dstack"])("%s: verified at its time", (name) => {
+    const { report, certificates, time } = captured(name);
+    const own = ownPins(report);
+    const authentic = authenticateSnp(report, certificates, { roots, at: time });
+    expect(appraiseSnp(authentic, own).warnings).toHaveLength(1);
+
+    expect(refusal(() => appraiseSnp(authentic, { ...own, acceptKnownBroken: [] })).code).toBe("TCB");
+    expect(refusal(() => appraiseSnp(authentic, { ...own, minTcb: { ...own.minTcb, snp: 99 } })).code).toBe("TCB");
+    expect(refusal(() => appraiseSnp(authentic, { ...own, measurements: pins.measurements })).code).toBe("MEASUREMENT");
+    expect(refusal(() => appraiseSnp(authentic, { ...own, identity: pins.identity })).code).toBe("IDENTITY");
+    const refused = (o: { roots?: SnpPins["roots"]; at?: Date }): string =>
+      refusal(() => authenticateSnp(report, certificates, { roots, at: time, ...o })).code;
+    expect(refused({ roots: [AMD_ROOTS.Genoa] })).toBe("ROOT");
+    expect(refused({ at: new Date("2050-01-01") })).toBe("STALE");
+    expect(refused({ at: new Date("2019-01-01") })).toBe("STALE");
+    expect(refusal(() => verify(report, certificates, own, time)).code).toBe("REPORT_DATA");
+    for (let index = 0; index < report.length; index += 13) {
+      const spoilt = flipped(report, index);
+      expect(refusal(() => authenticateSnp(spoilt, certificates, { roots, at: time })).code).toBeDefined();
+    }
+  });
+
+  test("go-sev-guest: a debug guest is refused", () => {
+    const report = sample("snp/gosev-attestation.bin");
+    const certificates = [sample("snp/gosev-vcek.der"), ...milan()];
+    const authentic = authenticateSnp(report, certificates, { roots, at: new Date("2024-01-01") });
+    expect(refusal(() => appraiseSnp(authentic, ownPins(report))).code).toBe("DEBUG");
+  });
+
+  test("a certificate that AMD did not sign, or signed for another chip, is refused", () => {
+    const { report, time } = captured("trustee, VCEK");
+    const code = (name: string): string =>
+      refusal(() => authenticateSnp(report, [sample(name), ...milan()], { roots, at: time })).code;
+    expect(code("snp/test-vcek-invalid-legacy.der")).toBe("SIGNATURE");
+    expect(code("snp/test-vcek-invalid-new.der")).toBe("SIGNATURE");
+    expect(code("snp/gosev-vcek.der")).toBe("TCB");
+    expect(code("snp/virtee-vcek_milan.der")).toBe("IDENTITY");
+  });
+
+  test("AMD's chains lead to the roots that we name", () => {
+    for (const name of ["snp/milan-chain.pem", "snp/genoa-chain.pem", "snp/virtee-cert_chain_turin"]) {
+      const [, root] = samplePem(name);
+      expect(roots).toContain(readCertificate(root!).fingerprint);
+    }
+  });
+});

@@ -1,0 +1,206 @@
+import { verify } from "node:crypto";
+
+import { readCertificates, verifyChain } from "../chain.ts";
+import {
+  AttestationError,
+  type Evidence,
+  type EvidenceVerifier,
+  type Expected,
+  type NonEmpty,
+  type Verified,
+} from "../evidence.ts";
+import { checkIntake } from "../intake.ts";
+import { compareBytes, comparePins, fullReportData, type Pin } from "../pins.ts";
+import { type Certificate, printable } from "../x509.ts";
+import { readSnpReport, REPORT_BYTES, type SnpReport } from "./report.ts";
+import {
+  certifiedTcb,
+  cspIdOf,
+  hardwareIdOf,
+  productOf,
+  readTcb,
+  type SnpProduct,
+  type SnpTcb,
+  tcbParts,
+} from "./tcb.ts";
+
+/** SHA-256 of AMD's root keys' certificates (ARK), one for each generation of processors. */
+export const AMD_ROOTS = {
+  Milan: "69d063b45344d26a2e94e1f4210de49ef555308287d4c174445c95639a540bcd",
+  Genoa: "4c6598d19c18719c5dfd4a7d335f674e5bfe1d8f800cea2cf270c10d103db2f1",
+  Turin: "1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a",
+} as const;
+
+/** What is pinned of a SEV-SNP guest. */
+export interface SnpPins {
+  /** SHA-256 of ARK certificates: `AMD_ROOTS`. */
+  roots: NonEmpty<string>;
+  /** Which code: launch measurements, 96 hex characters. */
+  measurements: NonEmpty<string>;
+  /**
+   * Whose: `chip_id` (the processor, with a VCEK), `csp_id` (the cloud, with a VLEK, as text), `host_data`,
+   * `id_key_digest` or `author_key_digest`. The last three are chosen by whoever starts the guest: they tell guests of
+   * one owner apart, and mean something to a stranger only together with the identity key inside the claims.
+   */
+  identity: NonEmpty<Pin<SnpIdentity>>;
+  /** The least version of each part of the firmware. */
+  minTcb: SnpTcb;
+  /** The privilege level that has to have asked for the report; 0 is the most privileged. */
+  vmpl: number;
+  /** Broken platforms that are accepted all the same, by the name of what broke them: see `knownBroken`. May be empty. */
+  acceptKnownBroken: readonly string[];
+}
+
+export type SnpIdentity = "chip_id" | "csp_id" | "host_data" | "id_key_digest" | "author_key_digest";
+
+/** Generations of processors whose attestation was forged in public. */
+export const knownBroken: Readonly<Partial<Record<SnpProduct, string>>> = {
+  // The root of a Milan's keys can be read out by software: whoever did can sign any report.
+  Milan: "arxiv:2605.12990",
+};
+
+/**
+ * Attestation reports of SEV-SNP. Endorsements: the VCEK or VLEK certificate, the ASK or ASVK, the ARK, in DER.
+ * Report data is that of the claims and 32 zero bytes.
+ */
+export const snpVerifier: EvidenceVerifier<SnpPins> = {
+  type: "sev-snp",
+  verify(evidence: Evidence, { reportData, at }: Expected, pins: SnpPins): Verified {
+    checkIntake("sev-snp", evidence, { evidenceBytes: REPORT_BYTES, endorsements: 3, endorsementBytes: 8192 });
+    const report = authenticateSnp(evidence.evidence, evidence.endorsements, { roots: pins.roots, at });
+    compareBytes(report.reportData, fullReportData(reportData), "REPORT_DATA", "report_data of the SEV-SNP report");
+    return appraiseSnp(report, pins);
+  },
+};
+
+export interface AuthenticSnpReport extends SnpReport {
+  product: SnpProduct;
+  tcb: SnpTcb;
+  /** Present with a VLEK. */
+  cspId: string | undefined;
+}
+
+/** Reads a report and verifies that a processor signed it whose key AMD certified. @throws AttestationError */
+export function authenticateSnp(
+  bytes: Uint8Array,
+  endorsements: readonly Uint8Array[],
+  { roots, at }: { roots: NonEmpty<string>; at: Date },
+): AuthenticSnpReport {
+  const report = readSnpReport(bytes);
+  const what = "SEV-SNP's certificates";
+  const certificate = verifyChain(readCertificates(endorsements, what), { roots, at, what });
+  const key = certificate.publicKey;
+  if (key.asymmetricKeyDetails?.namedCurve !== "secp384r1") {
+    throw new AttestationError("UNSUPPORTED", "SEV-SNP: the processor's key is not on P-384");
+  }
+  const product = productOf(certificate);
+  const tcb = readTcb(report.reportedTcb, product);
+  checkCertificateIsFor(report, certificate, product, tcb);
+  if (!verify("sha384", report.signed, { key, dsaEncoding: "ieee-p1363" }, report.signature)) {
+    throw new AttestationError("SIGNATURE", "the SEV-SNP report's signature is wrong");
+  }
+  return { ...report, product, tcb, cspId: report.signedBy === "VLEK" ? printable(cspIdOf(certificate)) : undefined };
+}
+
+/** Compares an authentic report with what is pinned. @throws AttestationError */
+export function appraiseSnp(report: AuthenticSnpReport, pins: SnpPins): Verified {
+  checkPolicy(report.policy);
+  if (report.vmpl !== pins.vmpl) {
+    throw new AttestationError(
+      "MEASUREMENT",
+      `SEV-SNP: VMPL ${report.vmpl} asked for the report, expected ${pins.vmpl}`,
+    );
+  }
+  checkMinimumTcb(report.tcb, pins.minTcb);
+  const warnings = checkKnownBroken(report.product, pins.acceptKnownBroken);
+  const measurement = report.measurement.toString("hex");
+  return {
+    type: "sev-snp",
+    measurements: comparePins(
+      [{ name: "measurement", values: pins.measurements }],
+      { measurement },
+      "MEASUREMENT",
+      "the SEV-SNP report",
+    ),
+    identity: comparePins(pins.identity, identityOf(report), "IDENTITY", "the SEV-SNP report"),
+    warnings,
+  };
+}
+
+function identityOf({ signedBy, chipId, cspId, hostData, ...report }: AuthenticSnpReport): Record<string, string> {
+  return {
+    ...(signedBy === "VCEK" ? { chip_id: chipId.toString("hex") } : { csp_id: cspId ?? "" }),
+    host_data: hostData.toString("hex"),
+    id_key_digest: report.idKeyDigest.toString("hex"),
+    ...(report.authorKeyEnabled ? { author_key_digest: report.authorKeyDigest.toString("hex") } : {}),
+  };
+}
+
+/** A key is derived from the chip and its firmware's versions; the certificate has to name the ones of this report. */
+function checkCertificateIsFor(report: SnpReport, certificate: Certificate, product: SnpProduct, tcb: SnpTcb): void {
+  const certified = certifiedTcb(certificate, product);
+  for (const part of tcbParts) {
+    if (certified[part] !== tcb[part]) {
+      const versions = `the report's ${part} is ${tcb[part]}, the certificate's ${certified[part]}`;
+      throw new AttestationError("TCB", `SEV-SNP: the certificate is for other firmware: ${versions}`);
+    }
+  }
+  if (report.cpu !== undefined && productOfCpu(report.cpu) !== product) {
+    throw new AttestationError(
+      "IDENTITY",
+      `SEV-SNP: the certificate is for ${product}, the report is of another processor`,
+    );
+  }
+  if (report.signedBy === "VLEK") {
+    cspIdOf(certificate); // a VCEK has none
+    return;
+  }
+  const certifiedId = Buffer.alloc(64);
+  hardwareIdOf(certificate, product).copy(certifiedId);
+  compareBytes(report.chipId, certifiedId, "IDENTITY", "chip_id of the SEV-SNP report");
+}
+
+function productOfCpu({ family, model }: { family: number; model: number }): SnpProduct | undefined {
+  if (family === 0x1a) return "Turin";
+  if (family !== 0x19) return undefined;
+  if (model < 0x10) return "Milan";
+  return model < 0x20 || (model >= 0xa0 && model < 0xb0) ? "Genoa" : undefined;
+}
+
+const policyBit = { reserved: 1n << 17n, migration: 1n << 18n, debug: 1n << 19n } as const;
+
+function checkPolicy(policy: bigint): void {
+  if ((policy & policyBit.reserved) === 0n) {
+    throw new AttestationError("MALFORMED", "SEV-SNP: the guest's policy lacks the bit that is always set");
+  }
+  if ((policy & policyBit.debug) !== 0n) {
+    throw new AttestationError("DEBUG", "SEV-SNP: the guest's policy allows debugging: the host can read its memory");
+  }
+  if ((policy & policyBit.migration) !== 0n) {
+    throw new AttestationError(
+      "DEBUG",
+      "SEV-SNP: the guest's policy allows a migration agent, which can read its memory",
+    );
+  }
+}
+
+function checkMinimumTcb(tcb: SnpTcb, minimum: SnpTcb): void {
+  for (const part of tcbParts) {
+    // Written so that NaN fails too.
+    if (tcb[part] >= minimum[part]) continue;
+    throw new AttestationError(
+      "TCB",
+      `SEV-SNP: ${part} is of version ${tcb[part]}, expected at least ${minimum[part]}`,
+    );
+  }
+}
+
+function checkKnownBroken(product: SnpProduct, accepted: readonly string[]): string[] {
+  const broken = knownBroken[product];
+  if (broken === undefined) return [];
+  if (accepted.includes(broken)) return [`reports of ${product} can be forged (${broken}); the policy accepts that`];
+  throw new AttestationError(
+    "TCB",
+    `SEV-SNP: reports of ${product} can be forged (${broken}), and the policy does not accept that`,
+  );
+}
