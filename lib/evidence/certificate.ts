@@ -166,7 +166,8 @@ function hashFor(key: KeyObject): "sha256" | "sha384" {
   return isRsa(key) || key.asymmetricKeyDetails?.namedCurve === "secp384r1" ? "sha384" : "sha256";
 }
 
-function toPem(bytes: Buffer): string {
+/** A certificate as PEM (RFC 7468). */
+export function toPem(bytes: Buffer): string {
   const lines = bytes.toString("base64").match(/.{1,64}/g) ?? [];
   return ["-----BEGIN CERTIFICATE-----", ...lines, "-----END CERTIFICATE-----", ""].join("\n");
 }

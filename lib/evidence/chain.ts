@@ -65,10 +65,10 @@ export function readCertificates(list: readonly Uint8Array[], what: string): Cer
  * before, between or after. So no byte of it can differ without a certificate differing.
  */
 export function readPem(text: string, what: string): Certificate[] {
-  const blocks = text.split(/(?<=-----END CERTIFICATE-----\n?)(?=-----BEGIN)/);
+  const blocks = text.split(/(?<=-----END CERTIFICATE-----\n)(?=-----BEGIN)/);
   const list = blocks.map((block) => {
     const base64 =
-      /^-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=\n]+)\n-----END CERTIFICATE-----\n?$/.exec(block)?.[1] ?? "";
+      /^-----BEGIN CERTIFICATE-----\n([A-Za-z0-9+/=\n]+)\n-----END CERTIFICATE-----\n$/.exec(block)?.[1] ?? "";
     const bytes = Buffer.from(base64, "base64");
     if (base64 === "" || (bytes.toString("base64").match(/.{1,64}/g) ?? []).join("\n") !== base64) {
       throw new AttestationError("MALFORMED", `${what}: the certificates are not PEM in its strict form`);
