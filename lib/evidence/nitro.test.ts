@@ -6,53 +6,19 @@ import { systemRandom } from "../random.ts";
 import { type Cbor, decodeCbor, encodeCbor } from "./cbor.ts";
 import { mediaTypes, type Verified } from "./evidence.ts";
 import { appraiseNitro, authenticateNitro, AWS_NITRO_ROOT, type NitroPins, nitroVerifier } from "./nitro.ts";
-import { createTestRoot, type TestAuthority } from "./testing/authority.ts";
+import { createTestRoot } from "./testing/authority.ts";
 import { flipped, mulberry, mutate } from "./testing/mutation.ts";
-import {
-  issueNitroDocument,
-  type NitroClaims,
-  type NitroForgery,
-  type NitroSigner,
-  signCose,
-} from "./testing/nitro.ts";
+import { type NitroClaims, type NitroForgery, signCose } from "./testing/nitro.ts";
+import { createNitroExample, nitroSignerUnder } from "./testing/nitro-example.ts";
 import { refusal } from "./testing/refusal.ts";
 import { sample, samplesAreHere } from "./testing/samples.ts";
-import { readCertificate } from "./x509.ts";
 
 const at = new Date("2026-03-01T12:00:00Z");
 const minutes = (n: number): Date => new Date(at.getTime() + n * 60_000);
-const root = createTestRoot("test nitro root", {
-  random: systemRandom,
-  validity: { notBefore: minutes(-600), notAfter: minutes(600) },
-});
-const zonal = root.authority("test zonal", { pathLength: 1 });
-const signerUnder = (authority: TestAuthority): NitroSigner => ({
-  ...authority.endEntity("i-0123-enc0", { validity: { notBefore: minutes(-90), notAfter: minutes(90) } }),
-  chain: authority.chain,
-});
-const signer = signerUnder(zonal.authority("test instance", { pathLength: 0 }));
-const rootOf = (authority: TestAuthority): string => readCertificate(authority.der).fingerprint;
-
 const [nonce, reportData] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+const { root, zonal, signer, claims, pins, document: issue } = createNitroExample(at, { nonce, reportData });
 const pcr = (fill: number): Buffer => Buffer.alloc(48, fill);
-const claims: NitroClaims = {
-  moduleId: "i-0123-enc0",
-  madeAt: minutes(0),
-  source: "enclave",
-  pcrs: new Map([0, 1, 2, 3, 4, 8].map((index) => [index, pcr(index + 16)])),
-  publicKey: Buffer.from("a public key"),
-  userData: reportData,
-  nonce,
-};
 const hex = (fill: number): string => pcr(fill).toString("hex");
-const pins: NitroPins = {
-  source: "enclave",
-  roots: [rootOf(root)],
-  code: [{ name: "pcr0", values: [hex(99), hex(16)] }],
-  identity: [{ name: "pcr3", values: [hex(19)] }],
-  maxAgeMs: 60_000,
-  clockSkewMs: 5_000,
-};
 
 const verify = (document: Buffer, over: { pins?: Partial<NitroPins>; at?: Date } = {}): Verified =>
   nitroVerifier.verify(
@@ -60,9 +26,6 @@ const verify = (document: Buffer, over: { pins?: Partial<NitroPins>; at?: Date }
     { nonce, reportData, at: over.at ?? at },
     { ...pins, ...over.pins },
   );
-const issue = (changes: Partial<NitroClaims> = {}, forgery?: NitroForgery, by = signer): Buffer =>
-  issueNitroDocument({ ...claims, ...changes }, by, forgery);
-
 test("a document of the pinned code in the pinned account is verified", () => {
   expect(verify(issue())).toEqual({
     type: "aws-nitro",
@@ -144,7 +107,7 @@ describe("a document is refused", () => {
       random: systemRandom,
       validity: { notBefore: minutes(-600), notAfter: minutes(600) },
     });
-    expect(refusal(() => verify(issue({}, {}, signerUnder(other)))).code).toBe("ROOT");
+    expect(refusal(() => verify(issue({}, {}, nitroSignerUnder(other, at)))).code).toBe("ROOT");
     expect(refusal(() => verify(issue(), { pins: { roots: [AWS_NITRO_ROOT] } })).code).toBe("ROOT");
   });
 
@@ -227,7 +190,7 @@ describe.skipIf(!samplesAreHere)("documents captured from AWS", () => {
     expect(refusal(() => authenticateNitro(document, { roots: [AWS_NITRO_ROOT], at: later(864e5) })).code).toBe(
       "STALE",
     );
-    expect(refusal(() => authenticateNitro(document, { roots: [rootOf(root)], at: time })).code).toBe("ROOT");
+    expect(refusal(() => authenticateNitro(document, { roots: pins.roots, at: time })).code).toBe("ROOT");
     expect(refusal(() => appraiseNitro(read, time, { ...own, code: aws.code })).code).toBe("MEASUREMENT");
     expect(refusal(() => appraiseNitro(read, time, { ...own, identity: aws.identity })).code).toBe("IDENTITY");
     expect(refusal(() => verify(document, { at: time, pins: own })).code).toBe("NONCE");

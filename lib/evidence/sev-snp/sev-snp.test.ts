@@ -1,4 +1,4 @@
-import { generateKeyPairSync, type KeyObject } from "node:crypto";
+import { generateKeyPairSync } from "node:crypto";
 
 import { describe, expect, test } from "vitest";
 
@@ -9,72 +9,26 @@ import { flipped, mulberry, mutate } from "../testing/mutation.ts";
 import { refusal } from "../testing/refusal.ts";
 import { sample, samplePem, samplesAreHere } from "../testing/samples.ts";
 import { issueSnpReport, type SnpClaims, snpExtensions } from "../testing/sev-snp.ts";
+import { createSnpExample } from "../testing/sev-snp-example.ts";
 import { readCertificate } from "../x509.ts";
 import { readSnpReport } from "./report.ts";
-import type { SnpProduct, SnpTcb } from "./tcb.ts";
+import type { SnpProduct } from "./tcb.ts";
 import { AMD_ROOTS, appraiseSnp, authenticateSnp, knownBroken, type SnpPins, snpVerifier } from "./verify.ts";
 
 const at = new Date("2026-03-01T12:00:00Z");
 const days = (n: number): Date => new Date(at.getTime() + n * 864e5);
 const making = { random: systemRandom, validity: { notBefore: days(-100), notAfter: days(100) } };
-const ark = createTestRoot("test ARK", making);
-const ask = ark.authority("test ASK", { pathLength: 0 });
-
 const reportData = Buffer.alloc(32, 2);
-const tcb: SnpTcb = { fmc: 0, bootloader: 10, tee: 1, snp: 23, microcode: 200 };
-const genoa: SnpClaims = {
-  version: 5,
-  policy: 0x30000n,
-  vmpl: 0,
-  signedBy: "VCEK",
-  authorKeyEnabled: false,
-  reportData: Buffer.concat([reportData, Buffer.alloc(32)]),
-  measurement: Buffer.alloc(48, 3),
-  hostData: Buffer.alloc(32, 4),
-  idKeyDigest: Buffer.alloc(48, 5),
-  authorKeyDigest: Buffer.alloc(48, 6),
-  tcb,
-  cpu: { family: 0x19, model: 0x11 },
-  chipId: Buffer.alloc(64, 7),
-};
-const pins: SnpPins = {
-  roots: [readCertificate(ark.der).fingerprint],
-  measurements: ["03".repeat(48)],
-  identity: [{ name: "chip_id", values: ["07".repeat(64)] }],
-  minTcb: tcb,
-  vmpl: 0,
-  acceptKnownBroken: [],
-};
+const example = createSnpExample(at, reportData);
+const { ask, claims: genoa, pins, platform, report: issue, certificates: genoaCertificates } = example;
+const { tcb } = genoa;
 
-interface Platform {
-  key: KeyObject;
-  certificates: readonly Buffer[];
-}
-const platform = (
-  product: string,
-  owner: Parameters<typeof snpExtensions>[2],
-  versions: SnpTcb,
-  by = ask,
-): Platform => {
-  const { key, der } = by.endEntity("SEV-VCEK", { extensions: snpExtensions(product, versions, owner) });
-  return { key, certificates: [der, ...by.chain] };
-};
-const genoaPlatform = platform("Genoa-B1", { chipId: genoa.chipId }, tcb);
-
-const verify = (
-  report: Buffer,
-  certificates = genoaPlatform.certificates,
-  over: Partial<SnpPins> = {},
-  time = at,
-): Verified =>
+const verify = (report: Buffer, certificates = genoaCertificates, over: Partial<SnpPins> = {}, time = at): Verified =>
   snpVerifier.verify(
     { mediaType: mediaTypes["sev-snp"], evidence: report, endorsements: certificates },
     { nonce: Buffer.alloc(32), reportData, at: time },
     { ...pins, ...over },
   );
-const issue = (changes: Partial<SnpClaims> = {}, spoil?: (report: Buffer) => void): Buffer =>
-  issueSnpReport({ ...genoa, ...changes }, "Genoa", genoaPlatform.key, spoil);
-
 test.each([2, 3, 4, 5])("a report of version %i is verified", (version) => {
   expect(verify(issue({ version }))).toEqual({
     type: "sev-snp",
@@ -91,7 +45,7 @@ test("a report by a VLEK names the cloud instead of the chip", () => {
   const cloud = { identity: [{ name: "csp_id", values: ["CN=cloud.example"] }] } as const;
   expect(verify(report, certificates, cloud).identity).toEqual({ csp_id: "CN=cloud.example" });
   expect(refusal(() => verify(report, certificates)).code).toBe("IDENTITY");
-  expect(refusal(() => verify(report, genoaPlatform.certificates, cloud)).code).toBe("MALFORMED");
+  expect(refusal(() => verify(report, genoaCertificates, cloud)).code).toBe("MALFORMED");
   expect(refusal(() => verify(issueSnpReport({ ...claims, signedBy: "VCEK" }, "Genoa", key), certificates)).code).toBe(
     "MALFORMED",
   );
@@ -186,7 +140,7 @@ describe("a report is refused", () => {
     expect(refusal(() => verify(issueSnpReport(genoa, "Genoa", key), certificates)).code).toBe("ROOT");
     expect(refusal(() => verify(issue(), undefined, { roots: [AMD_ROOTS.Genoa] })).code).toBe("ROOT");
     expect(refusal(() => verify(issue(), undefined, {}, days(101))).code).toBe("STALE");
-    expect(refusal(() => verify(issue(), genoaPlatform.certificates.slice(0, 2))).code).toBe("MALFORMED");
+    expect(refusal(() => verify(issue(), genoaCertificates.slice(0, 2))).code).toBe("MALFORMED");
   });
 });
 

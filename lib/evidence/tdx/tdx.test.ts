@@ -3,24 +3,16 @@ import { generateKeyPairSync } from "node:crypto";
 import { beforeAll, describe, expect, test } from "vitest";
 
 import { systemRandom } from "../../random.ts";
+import { toPem } from "../certificate.ts";
 import { derNull } from "../der-writer.ts";
 import { mediaTypes, type Verified } from "../evidence.ts";
 import { issueCrl } from "../testing/crl.ts";
 import { flipped, mulberry, mutate } from "../testing/mutation.ts";
 import { refusal } from "../testing/refusal.ts";
 import { sample, samplesAreHere } from "../testing/samples.ts";
-import {
-  type CollateralClaims,
-  createTdxPlatform,
-  issueCollateral,
-  issueQuote,
-  type ProcessorClaims,
-  type QuoteClaims,
-  type QuoteForgery,
-  type TdxPlatform,
-} from "../testing/tdx.ts";
+import { createTdxPlatform, issueCollateral, type QuoteClaims, type QuoteForgery } from "../testing/tdx.ts";
+import { createTdxExample } from "../testing/tdx-example.ts";
 import { readCertificate } from "../x509.ts";
-import { toPem } from "../certificate.ts";
 import { readQuote } from "./quote.ts";
 import { mergeTcbStatus, type TcbStatus } from "./tcb-status.ts";
 import { appraiseTdx, authenticateTdx, INTEL_ROOT, type TdxPins, tdxVerifier } from "./verify.ts";
@@ -28,76 +20,12 @@ import { appraiseTdx, authenticateTdx, INTEL_ROOT, type TdxPins, tdxVerifier } f
 const at = new Date("2026-03-01T12:00:00Z");
 const days = (n: number): Date => new Date(at.getTime() + n * 864e5);
 const making = { random: systemRandom, validity: { notBefore: days(-100), notAfter: days(100) } };
-const sixteen = (value: number): number[] => Array.from({ length: 16 }, () => value);
 const fill = (length: number, value: number): Buffer => Buffer.alloc(length, value);
-
-const processor: ProcessorClaims = {
-  ppid: fill(16, 1),
-  fmspc: fill(6, 0xc0),
-  pceId: fill(2, 0),
-  componentSvns: sixteen(5),
-  pceSvn: 11,
-};
-const platform = createTdxPlatform(processor, making);
 const reportData = fill(32, 2);
-const claims: QuoteClaims = {
-  form: "4",
-  teeTcbSvn: Buffer.concat([Buffer.of(4, 1, 5), fill(13, 0)]),
-  attributes: 0x10000000n,
-  mrtd: fill(48, 3),
-  mrConfigId: fill(48, 0),
-  rtmrs: [fill(48, 0x10), fill(48, 0x11), fill(48, 0x12), fill(48, 0)],
-  reportData: Buffer.concat([reportData, fill(32, 0)]),
-  qe: { attributes: Buffer.concat([Buffer.of(0x11), fill(15, 0)]), mrSigner: fill(32, 0xdc), isvProdId: 2, isvSvn: 4 },
-  padding: 100,
-};
-const upToDate = { status: "UpToDate", advisories: [] } as const;
-const published: CollateralClaims = {
-  notBefore: days(-5),
-  notAfter: days(25),
-  fmspc: processor.fmspc,
-  pceId: processor.pceId,
-  evaluation: 17,
-  levels: [
-    { sgxComponents: sixteen(5), tdxComponents: [9, 9, 5, ...fill(13, 0)], pceSvn: 11, ...upToDate },
-    {
-      sgxComponents: sixteen(1),
-      tdxComponents: sixteen(0),
-      pceSvn: 5,
-      status: "OutOfDate",
-      advisories: ["INTEL-SA-00001", "INTEL-SA-00002"],
-    },
-  ],
-  modules: {
-    TDX_03: [{ isvSvn: 3, ...upToDate }],
-    TDX_01: [
-      { isvSvn: 4, ...upToDate },
-      { isvSvn: 2, status: "OutOfDate", advisories: ["INTEL-SA-00003"] },
-    ],
-  },
-  qe: { mrSigner: claims.qe.mrSigner, isvProdId: 2, levels: [{ isvSvn: 4, ...upToDate }] },
-  revokedProcessors: ["0a", "0b"],
-  revokedAuthorities: [],
-};
-const pins: TdxPins = {
-  roots: [readCertificate(platform.root.der).fingerprint],
-  mrtd: ["03".repeat(48)],
-  rtmrs: [
-    { name: "rtmr1", values: ["11".repeat(48)] },
-    { name: "rtmr2", values: ["12".repeat(48)] },
-  ],
-  identity: [{ name: "ppid", values: ["01".repeat(16)] }],
-  tcbStatuses: ["UpToDate"],
-  advisoriesAllowed: [],
-  minTcbEvaluation: 17,
-};
+const { platform, processor, claims, published, pins, quote: issue, collateral } = createTdxExample(at, reportData);
 
 const compact = (json: Buffer): Buffer => Buffer.from(JSON.stringify(JSON.parse(json.toString())));
 const document = (fields: Record<string, string>): Buffer => Buffer.from(JSON.stringify(fields));
-const collateral = (changes: Partial<CollateralClaims> = {}, by: TdxPlatform = platform): Buffer =>
-  document(issueCollateral(by, { ...published, ...changes }));
-const issue = (changes: Partial<QuoteClaims> = {}, forgery?: QuoteForgery, by: TdxPlatform = platform): Buffer =>
-  issueQuote(by, { ...claims, ...changes }, forgery);
 const verify = (quote: Buffer, o: { collateral?: Buffer; pins?: Partial<TdxPins>; at?: Date } = {}): Verified =>
   tdxVerifier.verify(
     { mediaType: mediaTypes.tdx, evidence: quote, endorsements: [o.collateral ?? collateral()] },

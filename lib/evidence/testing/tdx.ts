@@ -46,6 +46,7 @@ export function sgxExtensions({ ppid, fmspc, pceId, componentSvns, pceSvn }: Pro
   const tcb = derSequence(
     ...componentSvns.map((svn, index) => field(`2.${index + 1}`, derUnsigned(svn))),
     field("2.17", derUnsigned(pceSvn)),
+    field("2.18", derOctets(Buffer.from(componentSvns))), // the raw CPUSVN
   );
   return {
     oid: SGX_EXTENSIONS,
