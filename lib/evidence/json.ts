@@ -47,6 +47,13 @@ export class Json {
     return typeof this.value === "string" ? this.value : this.#fail("is not text");
   }
 
+  /** One of the values that are known. @throws AttestationError UNSUPPORTED for any other */
+  oneOf<const Value extends string | number>(known: readonly Value[]): Value {
+    const value = known.find((candidate) => candidate === this.value);
+    if (value !== undefined) return value;
+    throw new AttestationError("UNSUPPORTED", `${this.place} is none of ${known.join(", ")}`);
+  }
+
   /** A whole number from 0 to 2^53 - 1. */
   integer(): number {
     return Number.isSafeInteger(this.value) && (this.value as number) >= 0
@@ -77,6 +84,12 @@ export class Json {
     return /^[0-9a-fA-F]*$/.test(text) && text.length === 2 * length
       ? Buffer.from(text, "hex")
       : this.#fail(`is not ${length} bytes in hex`);
+  }
+
+  /** Base64 with padding, in its one form (RFC 4648 section 4). */
+  base64(): Buffer {
+    const bytes = Buffer.from(this.text(), "base64");
+    return bytes.toString("base64") === this.value ? bytes : this.#fail("is not base64");
   }
 
   /** Base64url without padding, in its one form (RFC 4648 section 5). */

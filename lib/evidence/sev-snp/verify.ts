@@ -32,17 +32,21 @@ export const AMD_ROOTS = {
 } as const;
 
 /** What is pinned of a SEV-SNP guest. */
-export interface SnpPins {
-  /** SHA-256 of ARK certificates: `AMD_ROOTS`. */
-  roots: NonEmpty<string>;
-  /** Which code: launch measurements, 96 hex characters. */
-  measurements: NonEmpty<string>;
+export interface SnpPins extends SnpPlatformPins {
   /**
    * Whose: `chip_id` (the processor, with a VCEK), `csp_id` (the cloud, with a VLEK, as text), `host_data`,
    * `id_key_digest` or `author_key_digest`. The last three are chosen by whoever starts the guest: they tell guests of
    * one owner apart, and mean something to a stranger only together with the identity key inside the claims.
    */
   identity: NonEmpty<Pin<SnpIdentity>>;
+}
+
+/** What is pinned of the guest's code and of the platform under it. */
+export interface SnpPlatformPins {
+  /** SHA-256 of ARK certificates: `AMD_ROOTS`. */
+  roots: NonEmpty<string>;
+  /** Which code: launch measurements, 96 hex characters. */
+  measurements: NonEmpty<string>;
   /** The least version of each part of the firmware. */
   minTcb: SnpTcb;
   /** The privilege level that has to have asked for the report; 0 is the most privileged. */
@@ -104,6 +108,18 @@ export function authenticateSnp(
 
 /** Compares an authentic report with what is pinned. @throws AttestationError */
 export function appraiseSnp(report: AuthenticSnpReport, pins: SnpPins): Verified {
+  return {
+    type: "sev-snp",
+    ...appraiseSnpPlatform(report, pins),
+    identity: comparePins(pins.identity, identityOf(report), "IDENTITY", "the SEV-SNP report"),
+  };
+}
+
+/** The same but for whose guest it is. @throws AttestationError */
+export function appraiseSnpPlatform(
+  report: AuthenticSnpReport,
+  pins: SnpPlatformPins,
+): Pick<Verified, "measurements" | "warnings"> {
   checkPolicy(report.policy);
   if (report.vmpl !== pins.vmpl) {
     throw new AttestationError(
@@ -113,18 +129,9 @@ export function appraiseSnp(report: AuthenticSnpReport, pins: SnpPins): Verified
   }
   checkMinimumTcb(report.tcb, pins.minTcb);
   const warnings = checkKnownBroken(report.product, pins.acceptKnownBroken);
-  const measurement = report.measurement.toString("hex");
-  return {
-    type: "sev-snp",
-    measurements: comparePins(
-      [{ name: "measurement", values: pins.measurements }],
-      { measurement },
-      "MEASUREMENT",
-      "the SEV-SNP report",
-    ),
-    identity: comparePins(pins.identity, identityOf(report), "IDENTITY", "the SEV-SNP report"),
-    warnings,
-  };
+  const pinned = [{ name: "measurement", values: pins.measurements }] as const;
+  const found = { measurement: report.measurement.toString("hex") };
+  return { measurements: comparePins(pinned, found, "MEASUREMENT", "the SEV-SNP report"), warnings };
 }
 
 function identityOf({ signedBy, chipId, cspId, hostData, ...report }: AuthenticSnpReport): Record<string, string> {

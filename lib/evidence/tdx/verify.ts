@@ -21,11 +21,7 @@ import type { AcceptableTcbStatus, TcbVerdict } from "./tcb-status.ts";
 export const INTEL_ROOT = "44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3";
 
 /** What is pinned of a TDX guest (trust domain). */
-export interface TdxPins {
-  /** SHA-256 of root certificates: `INTEL_ROOT`. */
-  roots: NonEmpty<string>;
-  /** The guest's firmware; 96 hex characters. */
-  mrtd: NonEmpty<string>;
+export interface TdxPins extends TdxPlatformPins {
   /** What the firmware measured: `rtmr1` and `rtmr2` have the kernel, its command line and initrd. */
   rtmrs: NonEmpty<Pin<RtmrName>>;
   /**
@@ -34,6 +30,14 @@ export interface TdxPins {
    * inside the claims.
    */
   identity: NonEmpty<Pin<TdxIdentity>>;
+}
+
+/** What is pinned of the guest's firmware and of the platform under it. */
+export interface TdxPlatformPins {
+  /** SHA-256 of root certificates: `INTEL_ROOT`. */
+  roots: NonEmpty<string>;
+  /** The guest's firmware; 96 hex characters. */
+  mrtd: NonEmpty<string>;
   /** What Intel's judgement of the platform may be. */
   tcbStatuses: NonEmpty<AcceptableTcbStatus>;
   /** Advisories that are accepted by their name, `INTEL-SA-…`; any other refuses. May be empty. */
@@ -96,7 +100,29 @@ export function authenticateTdx(
 }
 
 /** Compares an authentic guest with what is pinned. @throws AttestationError */
-export function appraiseTdx({ td, pck, verdict, tcbEvaluation }: AuthenticTd, pins: TdxPins): Verified {
+export function appraiseTdx(authentic: AuthenticTd, pins: TdxPins): Verified {
+  const { measurements, warnings } = appraiseTdxPlatform(authentic, pins);
+  const { td, pck } = authentic;
+  const rtmrs = Object.fromEntries(td.rtmrs.map((rtmr, index) => [`rtmr${index}`, rtmr.toString("hex")]));
+  const found = {
+    ppid: pck.ppid.toString("hex"),
+    mrconfigid: td.mrConfigId.toString("hex"),
+    mrowner: td.mrOwner.toString("hex"),
+    mrownerconfig: td.mrOwnerConfig.toString("hex"),
+  };
+  return {
+    type: "tdx",
+    measurements: { ...measurements, ...comparePins(pins.rtmrs, rtmrs, "MEASUREMENT", "the TDX quote") },
+    identity: comparePins(pins.identity, found, "IDENTITY", "the TDX quote"),
+    warnings,
+  };
+}
+
+/** The same but for what runs above the firmware, and whose guest it is. @throws AttestationError */
+export function appraiseTdxPlatform(
+  { td, verdict, tcbEvaluation }: AuthenticTd,
+  pins: TdxPlatformPins,
+): Pick<Verified, "measurements" | "warnings"> {
   refuseDebug(td);
   // Written so that NaN fails too.
   if (!(tcbEvaluation >= pins.minTcbEvaluation)) {
@@ -104,29 +130,9 @@ export function appraiseTdx({ td, pck, verdict, tcbEvaluation }: AuthenticTd, pi
     throw new AttestationError("TCB", `TDX: the collateral's evaluation number is ${tcbEvaluation}, ${least}`);
   }
   const warnings = checkVerdict(verdict, pins);
-  const found = {
-    mrtd: td.mrtd.toString("hex"),
-    ...Object.fromEntries(td.rtmrs.map((rtmr, index) => [`rtmr${index}`, rtmr.toString("hex")])),
-  };
+  const pinned = [{ name: "mrtd", values: pins.mrtd }] as const;
   return {
-    type: "tdx",
-    measurements: comparePins(
-      [{ name: "mrtd", values: pins.mrtd }, ...pins.rtmrs],
-      found,
-      "MEASUREMENT",
-      "the TDX quote",
-    ),
-    identity: comparePins(
-      pins.identity,
-      {
-        ppid: pck.ppid.toString("hex"),
-        mrconfigid: td.mrConfigId.toString("hex"),
-        mrowner: td.mrOwner.toString("hex"),
-        mrownerconfig: td.mrOwnerConfig.toString("hex"),
-      },
-      "IDENTITY",
-      "the TDX quote",
-    ),
+    measurements: comparePins(pinned, { mrtd: td.mrtd.toString("hex") }, "MEASUREMENT", "the TDX quote"),
     warnings,
   };
 }
@@ -178,7 +184,7 @@ function refuseDebug({ attributes }: TdReport): void {
   }
 }
 
-function checkVerdict({ status, advisories }: TcbVerdict, pins: TdxPins): string[] {
+function checkVerdict({ status, advisories }: TcbVerdict, pins: TdxPlatformPins): string[] {
   if (status === "Revoked") throw new AttestationError("REVOKED", "TDX: Intel has revoked the platform's TCB");
   if (!pins.tcbStatuses.includes(status)) {
     const because = advisories.length > 0 ? ` (${advisories.join(", ")})` : "";
