@@ -1,3 +1,4 @@
+import { TpmFormatError } from "../../tpm2/marshal.ts";
 import { marshalSignature, parseSignature, type TpmSignature } from "../../tpm2/signature.ts";
 import { AttestationError } from "../evidence.ts";
 import { Json } from "../json.ts";
@@ -39,7 +40,7 @@ export function formatAzureEvidence(evidence: AzureEvidence): Buffer {
   );
 }
 
-/** Takes only what `formatAzureEvidence` makes, to the byte. @throws AttestationError MALFORMED, UNSUPPORTED; TpmFormatError */
+/** Takes only what `formatAzureEvidence` makes, to the byte. @throws AttestationError MALFORMED, UNSUPPORTED */
 export function parseAzureEvidence(bytes: Uint8Array): AzureEvidence {
   const json = Json.parse(bytes, "azure-cvm").only(fields);
   json.field("version").oneOf([VERSION]);
@@ -48,7 +49,7 @@ export function parseAzureEvidence(bytes: Uint8Array): AzureEvidence {
     report: json.field("report").base64(),
     runtimeClaims: json.field("runtime_claims").base64(),
     attest: json.field("attest").base64(),
-    signature: parseSignature(json.field("signature").base64()),
+    signature: readSignature(json.field("signature").base64()),
     pcrs: new Map(
       json
         .field("pcrs")
@@ -60,4 +61,13 @@ export function parseAzureEvidence(bytes: Uint8Array): AzureEvidence {
     throw new AttestationError("MALFORMED", "azure-cvm: the evidence is not in its one canonical form");
   }
   return parsed;
+}
+
+function readSignature(bytes: Buffer): TpmSignature {
+  try {
+    return parseSignature(bytes);
+  } catch (cause) {
+    if (!(cause instanceof TpmFormatError)) throw cause;
+    throw new AttestationError("MALFORMED", `azure-cvm: ${cause.message}`, { cause });
+  }
 }

@@ -1,6 +1,5 @@
 import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 
-import { TpmFormatError } from "../../tpm2/marshal.ts";
 import {
   AttestationError,
   type Evidence,
@@ -44,7 +43,7 @@ export const azureVerifier: EvidenceVerifier<AzurePins> = {
   type: "azure-cvm",
   verify(evidence: Evidence, { reportData, at }: Expected, pins: AzurePins): Verified {
     checkIntake("azure-cvm", evidence, limits[pins.silicon.type]);
-    const read = reading(() => parseAzureEvidence(evidence.evidence));
+    const read = parseAzureEvidence(evidence.evidence);
     return appraiseAzure(read, evidence.endorsements, { extraData: reportData, at }, pins);
   },
 };
@@ -121,16 +120,5 @@ function rsaKey(n: string, e: string): KeyObject {
     return createPublicKey({ format: "jwk", key: { kty: "RSA", n, e } });
   } catch (cause) {
     throw new AttestationError("MALFORMED", `azure-cvm: ${ATTESTATION_KEY} is no RSA key`, { cause });
-  }
-}
-
-function reading<T>(read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof TpmFormatError) {
-      throw new AttestationError("MALFORMED", `azure-cvm: ${error.message}`, { cause: error });
-    }
-    throw error;
   }
 }
