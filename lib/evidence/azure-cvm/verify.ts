@@ -29,10 +29,10 @@ export interface AzurePins {
 
 export type AzureSilicon = { type: "sev-snp"; pins: SnpPlatformPins } | { type: "tdx"; pins: TdxPlatformPins };
 
-/** The larger of two kinds: a quote of TDX takes 8,000 bytes, its collateral a megabyte at most. */
+/** The larger of two kinds: a quote of TDX takes 8,000 bytes, its collateral 20,000 and more. */
 const limits = {
   "sev-snp": { evidenceBytes: 32_768, endorsements: 3, endorsementBytes: 8192 },
-  tdx: { evidenceBytes: 32_768, endorsements: 1, endorsementBytes: 1_048_576 },
+  tdx: { evidenceBytes: 32_768, endorsements: 1, endorsementBytes: 262_144 },
 };
 
 /**

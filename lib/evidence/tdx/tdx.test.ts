@@ -113,7 +113,7 @@ describe("a quote is refused", () => {
 
   test("without collateral, or with much too much", () => {
     expect(refused(issue(), { collateral: Buffer.alloc(0) })).toBe("MALFORMED");
-    expect(refused(issue(), { collateral: Buffer.alloc(2 ** 20 + 1) })).toBe("MALFORMED");
+    expect(refused(issue(), { collateral: Buffer.alloc(2 ** 18 + 1) })).toBe("MALFORMED");
     expect(refused(Buffer.alloc(20_000))).toBe("MALFORMED");
   });
 });
@@ -199,6 +199,20 @@ describe("collateral", () => {
     expect(refused(issue(), { collateral: document({ ...fields, pck_crl: fields["pck_crl"]!.toUpperCase() }) })).toBe(
       "MALFORMED",
     );
+  });
+
+  test("that is made to be read for ever is refused at once", () => {
+    const fields = issueCollateral(platform, published);
+    const deep = (open: string, close: string, depth: number): Buffer =>
+      Buffer.from(open.repeat(depth) + "1" + close.repeat(depth));
+    const endless = "-----END CERTIFICATE-----\n-----BEGIN".repeat(5000);
+    const hostile = [
+      deep("[", "]", 130_000),
+      deep('{"tcb_info":', "}", 20_000),
+      document({ ...fields, pck_crl_issuer_chain: endless }),
+      document({ ...fields, pck_crl_issuer_chain: "-----BEGIN CERTIFICATE-----\n" + "A".repeat(200_000) }),
+    ];
+    for (const collateral of hostile) expect(refused(issue(), { collateral })).toBe("MALFORMED");
   });
 
   test("has all of its fields and no other", () => {

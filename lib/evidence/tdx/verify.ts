@@ -51,7 +51,7 @@ export type RtmrName = "rtmr0" | "rtmr1" | "rtmr2" | "rtmr3";
 export type TdxIdentity = "ppid" | "mrconfigid" | "mrowner" | "mrownerconfig";
 
 /** Quotes are some 5,000 bytes, in buffers of 8,000; collateral is some 20,000, and its lists of the revoked grow. */
-const limits = { evidenceBytes: 16_384, endorsements: 1, endorsementBytes: 1_048_576 };
+const limits = { evidenceBytes: 16_384, endorsements: 1, endorsementBytes: 262_144 };
 
 /**
  * Quotes of Intel TDX. The endorsement is one collateral document (`tdx/collateral.ts`). Report data is that of the claims
