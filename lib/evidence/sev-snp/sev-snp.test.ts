@@ -3,6 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, test } from "vitest";
 
 import { systemRandom } from "../../random.ts";
+import { readCertificates, verifyChain } from "../chain.ts";
 import { mediaTypes, type Verified } from "../evidence.ts";
 import { createTestRoot } from "../testing/authority.ts";
 import { flipped, mulberry, mutate } from "../testing/mutation.ts";
@@ -12,7 +13,7 @@ import { issueSnpReport, type SnpClaims, snpExtensions } from "../testing/sev-sn
 import { createSnpExample } from "../testing/sev-snp-example.ts";
 import { readCertificate } from "../x509.ts";
 import { readSnpReport } from "./report.ts";
-import type { SnpProduct } from "./tcb.ts";
+import { certifiedTcb, hardwareIdOf, productOf, type SnpProduct } from "./tcb.ts";
 import { AMD_ROOTS, appraiseSnp, authenticateSnp, knownBroken, type SnpPins, snpVerifier } from "./verify.ts";
 
 const at = new Date("2026-03-01T12:00:00Z");
@@ -240,6 +241,16 @@ describe.skipIf(!samplesAreHere)("reports captured from AMD's processors", () =>
     expect(code("snp/test-vcek-invalid-new.der")).toBe("SIGNATURE");
     expect(code("snp/gosev-vcek.der")).toBe("TCB");
     expect(code("snp/virtee-vcek_milan.der")).toBe("IDENTITY");
+  });
+
+  test("a Turin's certificate is read as one, under AMD's root", () => {
+    const chain = [sample("snp/virtee-vcek_turin.der"), ...samplePem("snp/virtee-cert_chain_turin")];
+    const what = "Turin's certificates";
+    const at = new Date("2025-06-01T00:00:00Z");
+    const certificate = verifyChain(readCertificates(chain, what), { roots: [AMD_ROOTS.Turin], at, what });
+    expect(productOf(certificate)).toBe("Turin");
+    expect(hardwareIdOf(certificate, "Turin").toString("hex")).toBe("1e550a8ee5cf9f4d");
+    expect(certifiedTcb(certificate, "Turin")).toEqual({ fmc: 0, bootloader: 0, tee: 0, snp: 0, microcode: 9 });
   });
 
   test("AMD's chains lead to the roots that we name", () => {
