@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join, relative } from "node:path";
 
 import { openTpm, type Tpm, type TpmDependencies, tpmOver } from "../client.ts";
 import { shutdown, startup } from "../commands/lifecycle.ts";
@@ -34,10 +34,14 @@ export function hasSwtpm(suite: string, env: Readonly<Record<string, string | un
   return found;
 }
 
-/** Manufactures a TPM in a folder of its own and runs it on a socket there. */
-export async function startTestTpm(): Promise<TestTpm> {
+/**
+ * Runs a TPM in a folder of its own, on a socket there. Manufacturing takes a second, so all of a process are copies of one, unless
+ * it has to be `another`: then it shares no key with the others.
+ */
+export async function startTestTpm(which: "any" | "another" = "any"): Promise<TestTpm> {
   const folder = await mkdtemp(join(tmpdir(), "agentkeys-tpm-"));
-  await manufacture(folder);
+  if (which === "another") await manufacture(folder);
+  else await copyOf(await (model ??= manufactureModel()), folder);
   const socket = join(folder, "tpm.sock");
   let running = await run(folder, socket);
 
@@ -68,6 +72,35 @@ export async function startTestTpm(): Promise<TestTpm> {
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** The files of a TPM that was just manufactured: kept in memory, for a worker of the test runner may end without a word. */
+type Model = readonly { name: string; contents: Buffer }[];
+
+let model: Promise<Model> | undefined;
+
+async function manufactureModel(): Promise<Model> {
+  const folder = await mkdtemp(join(tmpdir(), "agentkeys-tpm-"));
+  try {
+    await manufacture(folder);
+    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile());
+    return await Promise.all(
+      files.map(async ({ parentPath, name }) => {
+        const path = join(parentPath, name);
+        return { name: relative(folder, path), contents: await readFile(path) };
+      }),
+    );
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function copyOf(files: Model, folder: string): Promise<void> {
+  for (const { name, contents } of files) {
+    await mkdir(dirname(join(folder, name)), { recursive: true });
+    await writeFile(join(folder, name), contents, { mode: 0o600 });
+  }
 }
 
 async function manufacture(folder: string): Promise<void> {

@@ -30,7 +30,7 @@ export interface RootKey {
   /** HKDF-Expand to 32 bytes for `info`; the caller zeroes them. Each use has an info prefix of its own: see `root-key.ts`. */
   derive(info: Uint8Array): Promise<Buffer>;
   /** HMAC-SHA256 under the key: what HKDF-Expand makes its further blocks with. The caller zeroes the result. */
-  mac(data: Uint8Array): Promise<Buffer>;
+  readonly mac: (data: Uint8Array) => Promise<Buffer>;
   /** Zeroes what is in memory. The key is of no use afterwards. */
   destroy(): void;
 }

@@ -39,15 +39,13 @@ export function tpmHmacVault({ tpm, policy }: { tpm: Tpm; policy: SealPolicy }):
   return {
     type: `${policy.type}-hmac`,
     create: async () => {
-      const inside = (digest: Uint8Array): TpmPublic =>
-        template.hmacKey(digest, "made-inside");
+      const inside = (digest: Uint8Array): TpmPublic => template.hmacKey(digest, "made-inside");
       return made(await wrapUnderPolicy(tpm, policy, inside, new Uint8Array()));
     },
     bringIn: async (masterSecret) => {
       const pseudorandomKey = extractKey(masterSecret);
       try {
-        const outside = (digest: Uint8Array): TpmPublic =>
-          template.hmacKey(digest, "brought-in");
+        const outside = (digest: Uint8Array): TpmPublic => template.hmacKey(digest, "brought-in");
         return await made(await wrapUnderPolicy(tpm, policy, outside, pseudorandomKey));
       } finally {
         pseudorandomKey.fill(0);

@@ -12,12 +12,13 @@ export interface WholeFiles {
 
 /** A file's replacement, step by step. */
 export interface ReplaceSteps {
+  /** Writes a file of mode 0600 whole and has it on the disk, whatever was there. */
   writeNew(path: string, contents: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   syncFolder(path: string): Promise<void>;
 }
 
-export const systemFiles: WholeFiles = wholeFiles({
+export const systemSteps: ReplaceSteps = {
   writeNew: async (path, contents) => {
     // A leftover of a process that was killed.
     await rm(path, { force: true });
@@ -34,7 +35,9 @@ export const systemFiles: WholeFiles = wholeFiles({
     const folder = await open(path, constants.O_RDONLY);
     await folder.sync().finally(() => folder.close());
   },
-});
+};
+
+export const systemFiles: WholeFiles = wholeFiles(systemSteps);
 
 export function wholeFiles(steps: ReplaceSteps): WholeFiles {
   return {

@@ -1,0 +1,111 @@
+import { createHash, generateKeyPairSync, type KeyObject } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { systemClock } from "@agentkeys/lib/clock";
+import { systemRandom } from "@agentkeys/lib/random";
+import { type Approval, approve, extendedPcr, extendPcr, getRandom, type Tpm } from "@agentkeys/lib/tpm2";
+import { startTestTpm, type TestTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
+
+import type { BootParts } from "../genesis.ts";
+import { nvCounters } from "../nv.ts";
+import { releaseKey, type SealPolicy } from "../seal-policy.ts";
+import { sealedVault } from "../sealed-vault.ts";
+import { createStateFile } from "../state-file.ts";
+import { tpm2Sealer } from "../tpm2-sealer.ts";
+
+/** The PCR that tests measure the code into. */
+export const CODE_PCR = 11;
+
+/** A machine with a TPM and a disk, on which a worker of some release is booted. */
+export interface TpmMachine {
+  readonly tpm: TestTpm;
+  /** A folder for the state file. */
+  readonly disk: string;
+  readonly statePath: string;
+  /** Turns it off and on, and has the firmware measure this release. The connection is the test's until the next boot. */
+  power(release: string, tap?: Buffer[]): Promise<Tpm>;
+  stop(): Promise<void>;
+}
+
+export async function startTpmMachine(): Promise<TpmMachine> {
+  const machine = await startTestTpm();
+  const disk = await mkdtemp(join(tmpdir(), "agentkeys-disk-"));
+  let connection: Tpm | undefined;
+  const unplug = async (): Promise<void> => {
+    await connection?.close();
+    connection = undefined;
+  };
+  return {
+    tpm: machine,
+    disk,
+    statePath: join(disk, "state.json"),
+    power: async (release, tap) => {
+      await unplug();
+      await machine.reboot();
+      connection = await machine.open(tap === undefined ? {} : { tap });
+      await connection.use((t) => extendPcr(t, CODE_PCR, measurementOf(release)));
+      return connection;
+    },
+    stop: async () => {
+      await unplug();
+      await machine.stop();
+      await rm(disk, { recursive: true, force: true });
+    },
+  };
+}
+
+/** What a release is measured as. */
+export function measurementOf(release: string): Buffer {
+  return createHash("sha256").update(release).digest();
+}
+
+/** What the PCR holds after a release was booted. */
+export function pcrAfter(release: string): Buffer {
+  return extendedPcr(Buffer.alloc(32), measurementOf(release));
+}
+
+/** A release key and what it approves. */
+export interface TestRelease {
+  key: KeyObject;
+  approve(release: string): Approval;
+  /** The policy of a worker that comes with approvals of these releases. */
+  policy(...releases: string[]): SealPolicy;
+}
+
+export function testRelease(kind: "P-256" | "RSA" = "P-256"): TestRelease {
+  const { privateKey, publicKey } =
+    kind === "RSA"
+      ? generateKeyPairSync("rsa", { modulusLength: 2048 })
+      : generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const approveRelease = (release: string): Approval =>
+    approve(release, new Map([[CODE_PCR, pcrAfter(release)]]), privateKey);
+  return {
+    key: publicKey,
+    approve: approveRelease,
+    policy: (...releases) => releaseKey(publicKey, releases.map(approveRelease)),
+  };
+}
+
+/** The parts of a boot on this machine, as the worker puts them together. */
+export function bootPartsOn(
+  machine: TpmMachine,
+  tpm: Tpm,
+  policy: SealPolicy,
+  changes: Partial<BootParts> = {},
+): BootParts {
+  return {
+    file: createStateFile(machine.statePath),
+    vault: sealedVault({
+      sealer: tpm2Sealer({ tpm, policy }),
+      hardwareRandom: (length) => tpm.use((t) => getRandom(t, length)),
+      random: systemRandom,
+    }),
+    counters: nvCounters(tpm),
+    allowGenesis: false,
+    bootId: "00000000-0000-4000-8000-000000000000",
+    clock: systemClock,
+    ...changes,
+  };
+}
