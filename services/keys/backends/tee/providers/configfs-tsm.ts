@@ -1,0 +1,99 @@
+import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { type EvidenceType, mediaTypes } from "@agentkeys/lib/evidence/evidence";
+import { fullReportData } from "@agentkeys/lib/evidence/pins";
+import { randomId, type RandomBytes } from "@agentkeys/lib/random";
+
+import type { EvidenceProvider } from "../provider.ts";
+import { certificateTable } from "./certificate-table.ts";
+
+/** The kernel's file system of reports: what tests replace. */
+export interface TsmFiles {
+  mkdir(path: string): Promise<void>;
+  rmdir(path: string): Promise<void>;
+  write(path: string, contents: Uint8Array): Promise<void>;
+  read(path: string): Promise<Buffer>;
+}
+
+const systemTsmFiles: TsmFiles = {
+  mkdir: async (path) => {
+    await mkdir(path);
+  },
+  rmdir,
+  write: (path, contents) => writeFile(path, contents, { flag: "r+" }),
+  read: (path) => readFile(path),
+};
+
+export const TSM_ROOT = "/sys/kernel/config/tsm/report";
+
+/** What the kernel calls the makers of reports (Documentation/ABI/testing/configfs-tsm). */
+const kernelNames: Readonly<Record<TsmType, string>> = { "sev-snp": "sev_guest", tdx: "tdx_guest" };
+
+type TsmType = Extract<EvidenceType, "sev-snp" | "tdx">;
+
+/**
+ * Reports of SEV-SNP and quotes of TDX through configfs-tsm (Linux 6.7 and later). Each report has an entry of its own, and its
+ * `generation` says whether something else wrote there too: then the report may be over other data, and is thrown away.
+ *
+ * `endorsements` gives what a verifier needs besides, from files that are kept fresh: for TDX its collateral; for SEV-SNP the VCEK's
+ * chain, where the host does not hand it out itself.
+ */
+export function configfsTsmProvider({
+  type,
+  endorsements,
+  random,
+  root = TSM_ROOT,
+  files = systemTsmFiles,
+}: {
+  type: TsmType;
+  endorsements: () => Promise<readonly Uint8Array[]>;
+  random: RandomBytes;
+  root?: string;
+  files?: TsmFiles;
+}): EvidenceProvider {
+  return {
+    mediaType: mediaTypes[type],
+    evidence: async (reportData) => {
+      const entry = join(root, `agentkeys-${randomId(random)}`);
+      await files.mkdir(entry);
+      try {
+        const provider = (await files.read(join(entry, "provider"))).toString().trim();
+        if (provider !== kernelNames[type]) {
+          throw new Error(`this machine's reports are made by ${provider}, but the settings say ${type}`);
+        }
+        const generation = (): Promise<bigint> => readNumber(files, join(entry, "generation"));
+        const before = await generation();
+        await files.write(join(entry, "inblob"), fullReportData(reportData));
+        const evidence = await files.read(join(entry, "outblob"));
+        const auxiliary = type === "sev-snp" ? await readAuxiliary(files, join(entry, "auxblob")) : Buffer.alloc(0);
+        if ((await generation()) !== before + 1n)
+          throw new Error("something else wrote to our report while it was made");
+        return {
+          mediaType: mediaTypes[type],
+          evidence,
+          endorsements: certificateTable(auxiliary) ?? (await endorsements()),
+        };
+      } finally {
+        await files.rmdir(entry);
+      }
+    },
+  };
+}
+
+/** Absent with hosts that hand out no certificates. */
+async function readAuxiliary(files: TsmFiles, path: string): Promise<Buffer> {
+  try {
+    return await files.read(path);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENXIO"))
+      return Buffer.alloc(0);
+    throw error;
+  }
+}
+
+async function readNumber(files: TsmFiles, path: string): Promise<bigint> {
+  const text = (await files.read(path)).toString().trim();
+  if (!/^\d{1,20}$/.test(text)) throw new Error("the kernel's generation number cannot be read");
+  return BigInt(text);
+}
