@@ -3,7 +3,7 @@ import { type CommandCode, commandCode, handle, sessionAttribute, structureTag }
 import { TpmChannelError, TpmError } from "./errors.ts";
 import { TpmReader, TpmWriter } from "./marshal.ts";
 import { SessionExchange, type SessionUse } from "./session.ts";
-import { openTransport, type TpmAddress, type TpmTransport } from "./transport.ts";
+import type { TpmTransport } from "./transport.ts";
 
 /** What a command works on: a handle and the name that authorizations cover. */
 export interface TpmEntity {
@@ -47,7 +47,7 @@ export interface TpmSequence {
 export interface Tpm {
   /**
    * Runs a sequence of commands alone: a TPM without a resource manager holds three objects at a time. What the sequence loaded or
-   * opened and did not flush is flushed after it, whether it succeeded or not.
+   * opened and did not flush is flushed after it, whether it succeeded or not. A sequence that calls `use` waits for itself.
    */
   use<T>(sequence: (tpm: TpmSequence) => Promise<T>): Promise<T>;
   /** Closes the connection once the running sequence has ended. */
@@ -58,11 +58,6 @@ export interface Tpm {
 export interface TpmDependencies {
   random?: RandomBytes;
   sleep?: (ms: number) => Promise<void>;
-}
-
-/** @throws TpmChannelError */
-export async function openTpm(address: TpmAddress, dependencies: TpmDependencies = {}): Promise<Tpm> {
-  return tpmOver(await openTransport(address), dependencies);
 }
 
 export function permanent(of: number): TpmEntity {

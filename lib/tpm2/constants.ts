@@ -20,10 +20,12 @@ export const algorithm = {
 
 /** TPM_CC (section 6.5.2). */
 export const commandCode = {
+  evictControl: 0x120,
   nvUndefineSpace: 0x122,
   nvDefineSpace: 0x12a,
   createPrimary: 0x131,
   nvIncrement: 0x134,
+  nvWrite: 0x137,
   dictionaryAttackLockReset: 0x139,
   startup: 0x144,
   shutdown: 0x145,

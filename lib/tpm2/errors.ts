@@ -30,27 +30,15 @@ const VERSION_ONE = 0x100;
 const kinds = {
   initialize: 0x100,
   pcrChanged: 0x128,
-  policyCc: 0x124,
-  authType: 0x124,
-  authUnavailable: 0x12f,
   nvDefined: 0x14c,
-  nvUninitialized: 0x14a,
-  nvUnavailable: 0x923,
-  nvRate: 0x920,
-  objectMemory: 0x902,
-  sessionMemory: 0x903,
-  lockout: 0x921,
   retry: 0x922,
   testing: 0x90a,
   yielded: 0x908,
   value: FORMAT_ONE | 0x04,
   handle: FORMAT_ONE | 0x0b,
-  authFail: FORMAT_ONE | 0x0e,
   signature: FORMAT_ONE | 0x1b,
   policyFail: FORMAT_ONE | 0x1d,
   integrity: FORMAT_ONE | 0x1f,
-  ticket: FORMAT_ONE | 0x20,
-  badAuth: FORMAT_ONE | 0x22,
 } as const;
 
 export type TpmErrorKind = keyof typeof kinds;

@@ -3,7 +3,7 @@
  * code: `openTpm` speaks the command stream to `/dev/tpmrm0` or to a socket. What only verifies evidence imports the files of the
  * structures and opens no connection.
  */
-export { openTpm, type Tpm, type TpmDependencies, tpmOver, type TpmSequence } from "./client.ts";
+export { type Tpm, type TpmDependencies, tpmOver, type TpmSequence } from "./client.ts";
 export {
   type Approval,
   APPROVAL_REFERENCE,
@@ -34,6 +34,7 @@ export { type CredentialChallenge, makeCredential } from "./credential.ts";
 export { TpmChannelError, TpmError, type TpmErrorKind } from "./errors.ts";
 export { type HashName } from "./hash.ts";
 export { TpmFormatError, TpmReader, TpmWriter } from "./marshal.ts";
+export { openTpm } from "./open.ts";
 export { extendedPcr, pcrDigest, type PcrSelection, pcrSelection, type PcrValues } from "./pcr.ts";
 export { authorizationMessage, policyOfAuthorization, policyOfPcrs } from "./policy.ts";
 export { hasAttributes, marshalPublic, nameOf, parsePublic, publicKeyOf, type TpmPublic } from "./public-area.ts";

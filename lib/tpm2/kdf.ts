@@ -57,9 +57,11 @@ function cfbName(key: Uint8Array): string {
 function blocks(hash: HashName, bits: number, block: (counter: number) => Buffer): Buffer {
   const length = bits / 8;
   const count = Math.ceil(length / digestSize(hash));
-  const stream = Array.from({ length: count }, (_, i) => block(i + 1));
   const out = Buffer.alloc(length);
-  Buffer.concat(stream).copy(out);
-  for (const part of stream) part.fill(0);
+  for (let i = 0; i < count; i++) {
+    const part = block(i + 1);
+    part.copy(out, i * part.length);
+    part.fill(0);
+  }
   return out;
 }

@@ -122,6 +122,8 @@ function overFirstSized(parameters: Buffer, change: (contents: Buffer) => Buffer
   const end = 2 + parameters.readUInt16BE();
   if (end > parameters.length) throw new TpmChannelError("the answer's first parameter is longer than the answer");
   const changed = Buffer.from(parameters);
-  changed.set(change(parameters.subarray(2, end)), 2);
+  const contents = change(parameters.subarray(2, end));
+  changed.set(contents, 2);
+  contents.fill(0);
   return changed;
 }

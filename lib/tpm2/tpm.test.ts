@@ -307,7 +307,7 @@ describe.skipIf(!hasSwtpm("lib/tpm2", process.env))("a TPM", () => {
         ...["-q", extra.toString("hex")],
       ]);
       // Where tpm2-tools are not installed there is no second opinion; CI installs them.
-      if (process.env["CI"] !== undefined || checked.error === undefined) expect(checked.status).toBe(0);
+      if (process.env["CI"] === "true" || checked.error === undefined) expect(checked.status).toBe(0);
     } finally {
       rmSync(folder, { recursive: true });
     }

@@ -31,7 +31,7 @@ export async function readNvPublic(tpm: TpmSequence, index: number): Promise<NvP
       return { attributes, size: reader.u16() };
     });
   } catch (error) {
-    if (error instanceof TpmError && (error.is("handle") || error.is("value"))) return undefined;
+    if (error instanceof TpmError && error.is("handle")) return undefined;
     throw error;
   }
 }

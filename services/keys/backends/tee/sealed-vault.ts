@@ -29,8 +29,11 @@ export function sealedVault(parts: {
       const entropy = Buffer.alloc(2 * MASTER_BYTES);
       const master = Buffer.alloc(MASTER_BYTES);
       try {
-        entropy.set(await hardwareRandom(MASTER_BYTES));
-        entropy.set(random(MASTER_BYTES), MASTER_BYTES);
+        const sources = [await hardwareRandom(MASTER_BYTES), random(MASTER_BYTES)];
+        sources.forEach((bytes, i) => {
+          entropy.set(bytes, i * MASTER_BYTES);
+          bytes.fill(0);
+        });
         const made = new Uint8Array(hkdfSync("sha256", entropy, new Uint8Array(), MASTER_INFO, MASTER_BYTES));
         master.set(made);
         made.fill(0);
