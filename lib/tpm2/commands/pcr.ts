@@ -15,6 +15,7 @@ export async function readPcrs(tpm: TpmSequence, pcrs: readonly number[]): Promi
     const count = parameters.u32();
     if (count === 0) throw parameters.wrong("holds no PCR values: this TPM keeps no SHA-256 bank");
     if (count > MAX_VALUES || count !== read.length) throw parameters.wrong("holds another number of PCR values");
+    if (!read.some((pcr) => missing.includes(pcr))) throw parameters.wrong("holds the values of other PCRs");
     for (const pcr of read) values.set(pcr, parameters.sized(32));
     parameters.end();
   }

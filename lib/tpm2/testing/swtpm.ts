@@ -29,8 +29,7 @@ export function hasSwtpm(suite: string, env: Readonly<Record<string, string | un
   const found =
     spawnSync("swtpm_setup", ["--version"]).error === undefined &&
     spawnSync("swtpm", ["--version"]).error === undefined;
-  if (!found && env["CI"] === "true")
-    throw new Error("swtpm and swtpm-tools are not installed, and CI must run them");
+  if (!found && env["CI"] === "true") throw new Error("swtpm and swtpm-tools are not installed, and CI must run them");
   if (!found) process.stderr.write(`SKIPPED: ${suite}: swtpm and swtpm-tools are not installed\n`);
   return found;
 }
