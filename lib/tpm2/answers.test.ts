@@ -53,7 +53,7 @@ const commands: ((tpm: TpmSequence) => Promise<unknown>)[] = [
   (tpm) => startSession(tpm, "hmac", { ...object, public: template.verificationKey(publicKey) }),
   (tpm) => quote(tpm, object, Buffer.alloc(32), [11]),
   (tpm) => readNv(tpm, 0x01c00002),
-  (tpm) => readCounter(tpm, 0x01800a10),
+  (tpm) => readCounter(tpm, 0x01800a10, { ...session }),
   (tpm) => unseal(tpm, object, { ...session }),
 ];
 

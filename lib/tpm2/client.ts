@@ -37,6 +37,8 @@ export interface TpmAnswer {
 /** Commands that follow one another with nothing of anybody else's in between. The functions in `commands/` take one. */
 export interface TpmSequence {
   readonly random: RandomBytes;
+  /** What this connection has shown so far: see `storageRoot`. */
+  readonly seen: { storageRoot?: Uint8Array };
   /** @throws TpmError, TpmChannelError, TpmFormatError */
   execute(command: TpmCommand): Promise<TpmAnswer>;
   /** Takes an object or session out of the TPM, before the sequence ends. */
@@ -71,6 +73,7 @@ const MAX_TRIES = 50;
 
 export function tpmOver(transport: TpmTransport, dependencies: TpmDependencies = {}): Tpm {
   const { random = systemRandom, sleep = systemSleep } = dependencies;
+  const seen: TpmSequence["seen"] = {};
   let last: Promise<unknown> = Promise.resolve();
 
   function alone<T>(work: () => Promise<T>): Promise<T> {
@@ -143,6 +146,7 @@ export function tpmOver(transport: TpmTransport, dependencies: TpmDependencies =
     try {
       return await work({
         random,
+        seen,
         flush,
         execute: async (command) => {
           const answer = await execute(command);

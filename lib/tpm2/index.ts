@@ -22,6 +22,7 @@ export {
   load,
   loadExternal,
   readPublic,
+  storageRoot,
   type TpmObject,
   unseal,
   type WrappedObject,

@@ -23,6 +23,7 @@ import {
   isSignedBy,
   load,
   makeCredential,
+  marshalPublic,
   nameOf,
   parseQuote,
   parseSignature,
@@ -41,17 +42,23 @@ import {
   readPublic,
   resetLockout,
   startSession,
+  storageRoot,
   template,
   type Tpm,
   TpmChannelError,
   TpmError,
+  type TpmPublic,
+  TpmWriter,
   tpmOver,
   tpmProperty,
   type TpmSequence,
+  type TpmSession,
   undefineNv,
   unseal,
   type WrappedObject,
 } from "./index.ts";
+import { permanent } from "./client.ts";
+import { commandCode, handle } from "./constants.ts";
 import { hasSwtpm, startTestTpm, type TestTpm } from "./testing/swtpm.ts";
 import { openTransport } from "./transport.ts";
 
@@ -351,22 +358,66 @@ describe.skipIf(!hasSwtpm("lib/tpm2", process.env))("a TPM", () => {
   });
 
   test("counts upwards only, also for who deletes the counter and makes it anew", async () => {
-    const read = (): Promise<bigint | undefined> => tpm.use((t) => readCounter(t, COUNTER));
+    const inSession = <T>(use: (t: TpmSequence, session: TpmSession) => Promise<T>): Promise<T> =>
+      tpm.use(async (t) => use(t, await startSession(t, "hmac", await storageRoot(t))));
+    const read = (): Promise<bigint | undefined> => inSession((t, session) => readCounter(t, COUNTER, session));
+    const increment = (): Promise<void> => inSession((t, session) => incrementCounter(t, COUNTER, session));
     expect(await read()).toBeUndefined();
     await tpm.use((t) => defineCounter(t, COUNTER));
     expect(await read()).toBeUndefined();
-    await tpm.use((t) => incrementCounter(t, COUNTER));
+    await increment();
     const first = (await read()) ?? 0n;
-    await tpm.use((t) => incrementCounter(t, COUNTER));
+    await increment();
     expect(await read()).toBe(first + 1n);
     await reboot();
     expect(await read()).toBe(first + 1n);
     expect((await refusal(tpm.use((t) => defineCounter(t, COUNTER)))).is("nvDefined")).toBe(true);
     await tpm.use((t) => undefineNv(t, COUNTER));
     await tpm.use((t) => defineCounter(t, COUNTER));
-    await tpm.use((t) => incrementCounter(t, COUNTER));
+    await increment();
     expect(await read()).toBeGreaterThan(first + 1n);
     await tpm.use((t) => undefineNv(t, COUNTER));
+  });
+
+  test("gives an older value of a counter to nobody, whatever sits in between", async () => {
+    await tpm.use((t) => defineCounter(t, COUNTER));
+    const value = (over: Tpm): Promise<bigint | undefined> =>
+      over.use(async (t) => readCounter(t, COUNTER, await startSession(t, "hmac", await storageRoot(t))));
+    await tpm.use(async (t) => incrementCounter(t, COUNTER, await startSession(t, "hmac", await storageRoot(t))));
+    const before = Buffer.alloc(8);
+    before.writeBigUInt64BE((await value(tpm)) ?? 0n);
+    await tpm.use(async (t) => incrementCounter(t, COUNTER, await startSession(t, "hmac", await storageRoot(t))));
+    await tpm.close();
+    const transport = await openTransport(machine.address);
+    let lies = 0;
+    tpm = tpmOver({
+      close: () => transport.close(),
+      transmit: async (command) => {
+        const answer = await transport.transmit(command);
+        if (Buffer.from(command).readUInt32BE(6) !== commandCode.nvRead) return answer;
+        lies++;
+        // After the header, the parameters' length and the value's.
+        before.copy(answer, 10 + 4 + 2);
+        return answer;
+      },
+    });
+    await expect(value(tpm)).rejects.toBeInstanceOf(TpmChannelError);
+    expect(lies).toBe(1);
+    await tpm.use((t) => undefineNv(t, COUNTER));
+  });
+
+  test("that shows another storage root key than before is not one TPM", async () => {
+    await tpm.use(storageRoot);
+    await tpm.use(async (t) => {
+      const other = {
+        ...t,
+        execute: (command: Parameters<TpmSequence["execute"]>[0]) => {
+          const isPrimary = command.code === commandCode.createPrimary;
+          return isPrimary ? createPrimaryOf(t, template.attestationKey("other")) : t.execute(command);
+        },
+      };
+      await expect(storageRoot(other)).rejects.toThrow("another storage root key than before");
+    });
   });
 
   test("holds nothing of a sequence that failed, however often", async () => {
@@ -399,6 +450,23 @@ describe.skipIf(!hasSwtpm("lib/tpm2", process.env))("a TPM", () => {
     expect(await tpm.use((t) => getProperty(t, 0xfff))).toBeUndefined();
   });
 });
+
+/** The answer to TPM2_CreatePrimary with another template. */
+function createPrimaryOf(tpm: TpmSequence, area: TpmPublic): ReturnType<TpmSequence["execute"]> {
+  const nothing = new Uint8Array();
+  return tpm.execute({
+    code: commandCode.createPrimary,
+    entities: [permanent(handle.owner)],
+    authorizations: ["empty-password"],
+    parameters: new TpmWriter()
+      .sized(new TpmWriter().sized(nothing).sized(nothing).done())
+      .sized(marshalPublic(area))
+      .sized(nothing)
+      .u32(0)
+      .done(),
+    makesHandle: true,
+  });
+}
 
 function flipped(answer: Buffer, at: number): Buffer {
   const changed = Buffer.from(answer);

@@ -2,6 +2,7 @@ import { commandCode, handle } from "../constants.ts";
 import { permanent, type TpmSequence } from "../client.ts";
 import { TpmError } from "../errors.ts";
 import { TpmWriter } from "../marshal.ts";
+import type { TpmSession } from "../session.ts";
 
 const CLEAR = 0x0000;
 const MAX_RANDOM = 48;
@@ -23,12 +24,16 @@ export async function shutdown(tpm: TpmSequence): Promise<void> {
   await tpm.execute({ code: commandCode.shutdown, parameters: new TpmWriter().u16(CLEAR).done() });
 }
 
-/** TPM2_GetRandom, as often as it takes. */
-export async function getRandom(tpm: TpmSequence, length: number): Promise<Buffer> {
+/** TPM2_GetRandom, as often as it takes; encrypted on its way where there is a session. */
+export async function getRandom(tpm: TpmSequence, length: number, session?: TpmSession): Promise<Buffer> {
   const random = Buffer.alloc(length);
   for (let got = 0; got < length;) {
     const parameters = new TpmWriter().u16(Math.min(length - got, MAX_RANDOM)).done();
-    const answer = await tpm.execute({ code: commandCode.getRandom, parameters });
+    const answer = await tpm.execute({
+      code: commandCode.getRandom,
+      parameters,
+      ...(session && { authorizations: [{ session, encryptAnswer: true }] }),
+    });
     const part = answer.parameters.sized(MAX_RANDOM);
     answer.parameters.end();
     answer.parameters.wipe();

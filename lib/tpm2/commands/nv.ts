@@ -1,14 +1,17 @@
 import { commandCode, handle, nvAttribute } from "../constants.ts";
-import { permanent, type TpmSequence } from "../client.ts";
+import { permanent, type TpmEntity, type TpmSequence } from "../client.ts";
 import { TpmError } from "../errors.ts";
-import { hashNumber } from "../hash.ts";
+import { digest, hashNumber } from "../hash.ts";
 import { TpmReader, TpmWriter } from "../marshal.ts";
+import type { TpmSession } from "../session.ts";
 
 /** What TPM2_NV_ReadPublic says of an index. */
 export interface NvPublic {
   /** TPMA_NV, see `nvAttribute`. */
   attributes: number;
   size: number;
+  /** Covers the index's number and attributes, and so tells an index from any other, and from itself before it was written. */
+  name: Buffer;
 }
 
 const NOTHING = new Uint8Array();
@@ -25,10 +28,11 @@ export async function readNvPublic(tpm: TpmSequence, index: number): Promise<NvP
     const area = parameters.sized(256);
     return TpmReader.whole(area, "the NV index's public area", (reader) => {
       if (reader.u32() !== index) throw reader.wrong("is of another index");
-      reader.u16();
+      if (reader.u16() !== hashNumber("sha256")) throw reader.wrong("is named by another hash than SHA-256");
       const attributes = reader.u32();
       reader.sized(64);
-      return { attributes, size: reader.u16() };
+      const name = new TpmWriter().u16(hashNumber("sha256")).bytes(digest("sha256", area)).done();
+      return { attributes, size: reader.u16(), name };
     });
   } catch (error) {
     if (error instanceof TpmError && error.is("handle")) return undefined;
@@ -87,21 +91,42 @@ export async function undefineNv(tpm: TpmSequence, index: number): Promise<void>
   });
 }
 
-/** TPM2_NV_Increment. The first one sets a counter to one more than any counter of this TPM ever had. */
-export async function incrementCounter(tpm: TpmSequence, index: number): Promise<void> {
-  await tpm.execute({
-    code: commandCode.nvIncrement,
-    entities: [permanent(index), permanent(index)],
-    authorizations: ["empty-password"],
-  });
+/**
+ * TPM2_NV_Increment in a session, so that it is known to have happened. The first one sets a counter to one more than any counter of
+ * this TPM ever had.
+ */
+export async function incrementCounter(tpm: TpmSequence, index: number, session: TpmSession): Promise<void> {
+  const area = await readNvPublic(tpm, index);
+  if (area === undefined) throw notCounter(index);
+  const entity = counterOf(index, area);
+  await tpm.execute({ code: commandCode.nvIncrement, entities: [entity, entity], authorizations: [{ session }] });
 }
 
-/** `undefined` where the counter is not defined, or was never incremented. */
-export async function readCounter(tpm: TpmSequence, index: number): Promise<bigint | undefined> {
+/**
+ * TPM2_NV_Read of a counter in a session, so that nothing in between can give an older value. `undefined` where the counter is not
+ * defined, or was never incremented: that nobody vouches for.
+ */
+export async function readCounter(tpm: TpmSequence, index: number, session: TpmSession): Promise<bigint | undefined> {
   const area = await readNvPublic(tpm, index);
   if (area === undefined || (area.attributes & nvAttribute.written) === 0) return undefined;
-  if ((area.attributes & nvAttribute.counter) === 0)
-    throw new RangeError(`NV index 0x${index.toString(16)} is no counter`);
-  const value = await readNv(tpm, index);
-  return value?.readBigUInt64BE();
+  const entity = counterOf(index, area);
+  const { parameters } = await tpm.execute({
+    code: commandCode.nvRead,
+    entities: [entity, entity],
+    authorizations: [{ session }],
+    parameters: new TpmWriter().u16(COUNTER_BYTES).u16(0).done(),
+  });
+  const value = parameters.sized(COUNTER_BYTES);
+  parameters.end();
+  if (value.length !== COUNTER_BYTES) throw parameters.wrong("is no counter's value");
+  return value.readBigUInt64BE();
+}
+
+function counterOf(index: number, { attributes, name }: NvPublic): TpmEntity {
+  if ((attributes & nvAttribute.counter) === 0) throw notCounter(index);
+  return { handle: index, name };
+}
+
+function notCounter(index: number): RangeError {
+  return new RangeError(`the NV index 0x${index.toString(16)} is no counter`);
 }

@@ -1,8 +1,10 @@
 import { algorithm, commandCode, handle } from "../constants.ts";
 import { permanent, type TpmEntity, type TpmSequence } from "../client.ts";
+import { TpmChannelError } from "../errors.ts";
 import { TpmWriter } from "../marshal.ts";
 import { marshalPublic, nameOf, parsePublic, type TpmPublic } from "../public-area.ts";
 import type { TpmSession } from "../session.ts";
+import { storageRootKey } from "../templates.ts";
 
 /** An object in the TPM. */
 export interface TpmObject extends TpmEntity {
@@ -34,6 +36,21 @@ export async function createPrimary(
     makesHandle: true,
   });
   return objectAt(answer.handle, answer.parameters.sized(MAX_PUBLIC));
+}
+
+/**
+ * The storage root key: parent of what is wrapped, and what sessions are salted with. A connection on which it becomes another one is
+ * not with one TPM alone: who shows a key of his own reads what is encrypted to it. @throws TpmChannelError
+ */
+export async function storageRoot(tpm: TpmSequence): Promise<TpmObject> {
+  const root = await createPrimary(tpm, "owner", storageRootKey);
+  tpm.seen.storageRoot ??= root.name;
+  if (!Buffer.from(root.name).equals(tpm.seen.storageRoot)) {
+    throw new TpmChannelError(
+      "the TPM shows another storage root key than before: something in between answers for it",
+    );
+  }
+  return root;
 }
 
 /** TPM2_Create under a parent. `data` is sealed, or the key itself where the template says so; it goes to the TPM encrypted. */

@@ -1,4 +1,12 @@
-import { defineCounter, incrementCounter, readCounter, type Tpm, TpmError } from "@agentkeys/lib/tpm2";
+import {
+  defineCounter,
+  incrementCounter,
+  readCounter,
+  startSession,
+  storageRoot,
+  type Tpm,
+  TpmError,
+} from "@agentkeys/lib/tpm2";
 
 import type { Counters } from "./genesis.ts";
 import type { MonotonicCounter } from "./sealer.ts";
@@ -13,13 +21,13 @@ export function nvCounters(tpm: Tpm): Counters {
 }
 
 /**
- * An NV counter. Whoever controls the TPM's owner can delete it; made anew, it starts above whatever it was before. So it never goes
- * back, but it may become untouched: then the state file is refused as rolled back, and a missing one only by the person who
- * gives --allow-genesis.
+ * An NV counter, read and incremented in sessions that only this TPM can answer. Whoever controls the TPM's owner can delete it; made
+ * anew, it starts above whatever it was before. So it never goes back, but it may become untouched: then the state file is refused
+ * as rolled back, and a missing one only until a person gives --allow-genesis.
  */
 export function nvCounter(tpm: Tpm, index: number): MonotonicCounter {
   return {
-    read: () => tpm.use((t) => readCounter(t, index)),
+    read: () => tpm.use(async (t) => readCounter(t, index, await startSession(t, "hmac", await storageRoot(t)))),
     increment: () =>
       tpm.use(async (t) => {
         try {
@@ -27,8 +35,9 @@ export function nvCounter(tpm: Tpm, index: number): MonotonicCounter {
         } catch (error) {
           if (!(error instanceof TpmError && error.is("nvDefined"))) throw error;
         }
-        await incrementCounter(t, index);
-        const value = await readCounter(t, index);
+        const session = await startSession(t, "hmac", await storageRoot(t));
+        await incrementCounter(t, index, session);
+        const value = await readCounter(t, index, session);
         if (value === undefined) throw new Error("the NV counter has no value right after its increment");
         return value;
       }),

@@ -1,9 +1,8 @@
 import {
   create,
-  createPrimary,
   load,
   startSession,
-  template,
+  storageRoot,
   type Tpm,
   TpmChannelError,
   TpmError,
@@ -27,7 +26,7 @@ export function wrapUnderPolicy(
   return explained(() =>
     tpm.use(async (t) => {
       const { digest, sealedTo } = await policy.prepare(t);
-      const root = await createPrimary(t, "owner", template.storageRootKey);
+      const root = await storageRoot(t);
       const object = await create(t, root, templateFor(digest), data, await startSession(t, "hmac", root));
       return { ...object, parentName: root.name, ...(sealedTo && { sealedTo }) };
     }),
@@ -43,7 +42,7 @@ export function useUnderPolicy<T>(
 ): Promise<T> {
   return explained(() =>
     tpm.use(async (t) => {
-      const root = await createPrimary(t, "owner", template.storageRootKey);
+      const root = await storageRoot(t);
       if (!Buffer.from(root.name).equals(blob.parentName)) throw foreign();
       const session = await startSession(t, "policy", root);
       await policy.satisfy(t, session, blob.sealedTo);

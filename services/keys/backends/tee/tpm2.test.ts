@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { OmniAccount } from "@agentkeys/lib/account";
 import { addressOfSecretKey } from "@agentkeys/lib/ethereum";
 import { systemRandom } from "@agentkeys/lib/random";
-import { extendPcr, formatApprovals, getRandom, parseApprovals, type Tpm } from "@agentkeys/lib/tpm2";
+import { extendPcr, formatApprovals, parseApprovals, type Tpm } from "@agentkeys/lib/tpm2";
 import { hasSwtpm, startTestTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
 import { deriveSecretKeyWith } from "../../derivation.ts";
@@ -17,8 +17,9 @@ import { boot, type Booted, type BootParts } from "./genesis.ts";
 import { nvCounter } from "./nv.ts";
 import { deriveFor, ed25519KeyFor } from "./root-key.ts";
 import { exactPcrs, releaseKey, type SealPolicy } from "./seal-policy.ts";
-import { sealedVault } from "./sealed-vault.ts";
+import { type HardwareRandom, sealedVault } from "./sealed-vault.ts";
 import { type Sealer, UnsealRefused } from "./sealer.ts";
+import { tpmRandom } from "./tpm-random.ts";
 import { tpmHmacVault } from "./tpm-hmac-vault.ts";
 import { tpm2Sealer } from "./tpm2-sealer.ts";
 import {
@@ -198,20 +199,24 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee", process.env))("a worker 
   test("leaves no secret in a file, on the way to its TPM, in its environment or its arguments", async () => {
     const policy = testRelease().policy("v1");
     const tap: Buffer[] = [];
-    let master = Buffer.alloc(0);
+    let [master, fromTpm] = [Buffer.alloc(0), Buffer.alloc(0)];
     const watched = (t: Tpm): Partial<BootParts> => {
       const sealer = tpm2Sealer({ tpm: t, policy });
       const seal: Sealer["seal"] = (secret, aad) => {
         master = Buffer.from(secret);
         return sealer.seal(secret, aad);
       };
-      const hardwareRandom = (length: number): Promise<Buffer> => t.use((s) => getRandom(s, length));
+      const hardwareRandom: HardwareRandom = async (length) => {
+        const made = await tpmRandom(t)(length);
+        fromTpm = Buffer.from(made);
+        return made;
+      };
       return { ...genesis, vault: sealedVault({ sealer: { ...sealer, seal }, hardwareRandom, random: systemRandom }) };
     };
     await start("v1", policy, watched, tap);
-    expect(master).toHaveLength(32);
+    expect([master, fromTpm].map(({ length }) => length)).toEqual([32, 32]);
     const pseudorandomKey = createHmac("sha256", Buffer.alloc(32)).update(master).digest();
-    const forms = [master, pseudorandomKey].flatMap((secret) => [
+    const forms = [master, pseudorandomKey, fromTpm].flatMap((secret) => [
       secret,
       Buffer.from(hex(secret)),
       Buffer.from(secret.toString("base64").slice(0, 40)),

@@ -4,7 +4,7 @@
  */
 import { systemClock } from "@agentkeys/lib/clock";
 import { systemRandom } from "@agentkeys/lib/random";
-import { getRandom, openTpm } from "@agentkeys/lib/tpm2";
+import { openTpm } from "@agentkeys/lib/tpm2";
 
 import { boot, type Counters } from "../genesis.ts";
 import { nvCounters } from "../nv.ts";
@@ -12,6 +12,7 @@ import { exactPcrs } from "../seal-policy.ts";
 import { sealedVault } from "../sealed-vault.ts";
 import type { MonotonicCounter } from "../sealer.ts";
 import { createStateFile } from "../state-file.ts";
+import { tpmRandom } from "../tpm-random.ts";
 import { tpm2Sealer } from "../tpm2-sealer.ts";
 import { systemSteps, wholeFiles } from "../whole-files.ts";
 import { hooked } from "./memory-parts.ts";
@@ -41,7 +42,7 @@ const { state } = await boot({
   file: createStateFile(statePath, wholeFiles(hooked(systemSteps, hook))),
   vault: sealedVault({
     sealer: tpm2Sealer({ tpm, policy: exactPcrs([11]) }),
-    hardwareRandom: (length) => tpm.use((t) => getRandom(t, length)),
+    hardwareRandom: tpmRandom(tpm),
     random: systemRandom,
   }),
   counters: { genesis: watched(genesis), rollback: watched(rollback) },

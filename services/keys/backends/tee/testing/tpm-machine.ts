@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 import { systemClock } from "@agentkeys/lib/clock";
 import { systemRandom } from "@agentkeys/lib/random";
-import { type Approval, approve, extendedPcr, extendPcr, getRandom, type Tpm } from "@agentkeys/lib/tpm2";
+import { type Approval, approve, extendedPcr, extendPcr, type Tpm } from "@agentkeys/lib/tpm2";
 import { startTestTpm, type TestTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
 import type { BootParts } from "../genesis.ts";
@@ -13,6 +13,7 @@ import { nvCounters } from "../nv.ts";
 import { releaseKey, type SealPolicy } from "../seal-policy.ts";
 import { sealedVault } from "../sealed-vault.ts";
 import { createStateFile } from "../state-file.ts";
+import { tpmRandom } from "../tpm-random.ts";
 import { tpm2Sealer } from "../tpm2-sealer.ts";
 
 /** The PCR that tests measure the code into. */
@@ -99,7 +100,7 @@ export function bootPartsOn(
     file: createStateFile(machine.statePath),
     vault: sealedVault({
       sealer: tpm2Sealer({ tpm, policy }),
-      hardwareRandom: (length) => tpm.use((t) => getRandom(t, length)),
+      hardwareRandom: tpmRandom(tpm),
       random: systemRandom,
     }),
     counters: nvCounters(tpm),
