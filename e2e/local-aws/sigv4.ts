@@ -15,7 +15,7 @@ export interface WireRequest {
   body: Buffer;
 }
 
-export type Service = "s3" | "sts" | "iam";
+export type Service = "s3" | "sts" | "iam" | "kms";
 
 const MAX_SKEW_MS = 15 * MINUTE;
 const HEADER =
