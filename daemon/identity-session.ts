@@ -19,7 +19,8 @@ export interface SessionKeeper {
 
 /** A machine that sleeps for most of a session's life finds it alive when a quarter is enough to be renewed. */
 const RENEW_AFTER = 1 / 4;
-const BACKOFF = { firstMs: 60_000, maxMs: 600_000 };
+/** Soon the first time: the broker may have renewed it, and gives the answer again for two minutes only. */
+const BACKOFF = { firstMs: 20_000, maxMs: 600_000 };
 
 export function createSessionKeeper(o: {
   state: State;
@@ -79,7 +80,11 @@ async function renewedSession(
 ): Promise<IdentitySession> {
   const { asPerson } = await accessFor(kept, o);
   try {
-    const renewed = await asPerson.login.renewSession({});
+    // An answer that was lost on the way left the old session ended: the broker gives it again to who asks at once.
+    const renewed = await asPerson.login.renewSession({}).catch((error: unknown) => {
+      if (wasLost(error)) return asPerson.login.renewSession({});
+      throw error;
+    });
     return {
       token: new Secret(renewed.sessionJwt),
       obtainedAt: o.clock(),
@@ -91,4 +96,9 @@ async function renewedSession(
     if (error instanceof Problem && error.reason === "RENEWAL_ENDED") return { ...kept.session, renewableUntil: 0 };
     throw error;
   }
+}
+
+/** Whether a call may have been done although no answer came. */
+function wasLost(error: unknown): boolean {
+  return error instanceof Problem && error.reason === "BROKER_UNREACHABLE";
 }

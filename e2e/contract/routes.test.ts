@@ -30,7 +30,7 @@ KeyService/SignMessage               POST /dev/sign-message              ACCOUNT
 KeyService/SignMessage               POST /tee/sign-message              ACCOUNT_OWNER
 LoginService/AwaitLogin              POST /v1/auth/login/await           ANYONE
 LoginService/ListRevokedSessions     GET  /v1/auth/revoked-sessions      ANYONE
-LoginService/RenewSession            POST /v1/auth/renew                 IDENTITY_SESSION
+LoginService/RenewSession            POST /v1/auth/renew                 RENEWABLE_IDENTITY_SESSION
 LoginService/StartEmailLogin         POST /v1/auth/email/start           ANYONE
 LoginService/StartOauthLogin         POST /v1/auth/oauth2/start          ANYONE
 LoginService/StartPasskeyLogin       POST /v1/auth/passkey/start         ANYONE

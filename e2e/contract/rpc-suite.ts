@@ -133,6 +133,7 @@ function strangersTo(access: Access, valid: readonly ValidMessage[], { nobody, m
   switch (access) {
     case Access.IDENTITY_SESSION:
     case Access.RESTRICTED_IDENTITY_SESSION:
+    case Access.RENEWABLE_IDENTITY_SESSION:
     case Access.WALLET_SESSION:
       return [withoutSession, otherKind];
     case Access.ACCOUNT_OWNER:

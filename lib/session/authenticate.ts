@@ -76,7 +76,7 @@ export function authenticate(options: AuthenticateOptions): Interceptor {
     if (verifier === undefined || dpop === undefined) {
       throw new Failure(ErrorReason.SESSION_INVALID, "this server knows no broker, so it accepts no session");
     }
-    const session = await verifier.verify(token);
+    const session = await verifier.verify(token, { renewable: rule === Access.RENEWABLE_IDENTITY_SESSION });
     try {
       if (session.dpopThumbprint !== undefined) await checkProof(req, dpop, scheme, token, session.dpopThumbprint);
       else if (scheme !== "bearer") throw notBound();
@@ -136,6 +136,7 @@ function sessionKindFor(rule: Access): SessionKind | undefined {
     case Access.IDENTITY_SESSION:
     case Access.OPTIONAL_IDENTITY_SESSION:
     case Access.RESTRICTED_IDENTITY_SESSION:
+    case Access.RENEWABLE_IDENTITY_SESSION:
     case Access.ACCOUNT_OWNER:
       return "identity";
     case Access.WALLET_SESSION:

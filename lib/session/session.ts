@@ -40,10 +40,11 @@ export interface Session {
 
 export interface SessionVerifier {
   /**
-   * Checks a token in full: algorithm, key, type, issuer, audience, life, shape, revocation.
+   * Checks a token in full: algorithm, key, type, issuer, audience, life, shape, revocation. `renewable` lets one through as well that
+   * was renewed so lately that it may be renewed again.
    * @throws Failure SESSION_INVALID, SESSION_EXPIRED, SESSION_REVOKED, BROKER_UNAVAILABLE
    */
-  verify(token: string): Promise<Session>;
+  verify(token: string, o?: { renewable: boolean }): Promise<Session>;
 }
 
 export interface SessionVerifierOptions {
@@ -51,8 +52,11 @@ export interface SessionVerifierOptions {
   issuer: string;
   /** Gives the broker's session key that a token's header names. */
   keys: JWTVerifyGetKey;
-  /** Whether the session with this id was revoked. Throws what its callers shall see when it cannot tell. */
-  isRevoked: (sessionId: string) => Promise<boolean>;
+  /**
+   * Whether the session with this id was revoked; `renewable`: and cannot be renewed again either. Throws what its callers shall see
+   * when it cannot tell.
+   */
+  isRevoked: (sessionId: string, renewable: boolean) => Promise<boolean>;
   clock: Clock;
 }
 
@@ -63,7 +67,7 @@ const MAX_TOKEN_LENGTH = 8192;
 
 export function createSessionVerifier({ issuer, keys, isRevoked, clock }: SessionVerifierOptions): SessionVerifier {
   return {
-    async verify(token) {
+    async verify(token, { renewable } = { renewable: false }) {
       if (token.length > MAX_TOKEN_LENGTH) throw invalid("is too long");
       const now = clock();
       const { payload } = await jwtVerify(token, keys, {
@@ -79,7 +83,7 @@ export function createSessionVerifier({ issuer, keys, isRevoked, clock }: Sessio
       });
       const session = sessionOf(payload);
       if (session.issuedAt > now + LEEWAY_SECONDS * 1000) throw invalid("was issued in the future");
-      if (await isRevoked(session.id)) {
+      if (await isRevoked(session.id, renewable)) {
         throw new Failure(ErrorReason.SESSION_REVOKED, "the session was revoked; sign in again");
       }
       return session;

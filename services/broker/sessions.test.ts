@@ -74,10 +74,72 @@ describe("lives", () => {
     expect(await reasonOf(bob.clients.login.renewSession({}))).toBe("DPOP_REQUIRED");
   });
 
-  test("two renewals at once give one successor", async () => {
+  test("several renewals at once give one successor", async () => {
     const ada = await signIn(broker, "ada@example.com");
-    const answers = await Promise.allSettled([1, 2, 3].map(() => ada.clients.login.renewSession({})));
-    expect(answers.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+    const answers = await Promise.all([1, 2, 3].map(() => ada.clients.login.renewSession({})));
+    expect(new Set(answers.map(({ sessionJwt }) => decodeJwt(sessionJwt).jti)).size).toBe(1);
+    const { sessions } = await as(answers[2]!.sessionJwt, ada.key).account.listSessions({});
+    expect(sessions).toHaveLength(1);
+  });
+});
+
+describe("a renewal whose answer was lost", () => {
+  test("is answered again to the same key for two minutes, with the same session", async () => {
+    const ada = await signIn(broker, "ada@example.com");
+    const lost = await ada.clients.login.renewSession({});
+    broker.pass(2 * MINUTE - 1000);
+    const again = await ada.clients.login.renewSession({});
+    expect(decodeJwt(again.sessionJwt)).toEqual(decodeJwt(lost.sessionJwt));
+    // The old token asks for the answer, and for nothing else.
+    expect(await reasonOf(ada.clients.account.whoAmI({}))).toBe("SESSION_REVOKED");
+    expect((await as(again.sessionJwt, ada.key).account.whoAmI({})).omniAccount).toBe(ada.omniAccount);
+  });
+
+  test("is not answered again later than that", async () => {
+    const ada = await signIn(broker, "ada@example.com");
+    await ada.clients.login.renewSession({});
+    broker.pass(2 * MINUTE + 1000);
+    expect(await reasonOf(ada.clients.login.renewSession({}))).toBe("SESSION_REVOKED");
+  });
+
+  test("is not answered again once the new session was used, and its owner reads in the history that somebody asked", async () => {
+    const ada = await signIn(broker, "ada@example.com");
+    const { sessionJwt } = await ada.clients.login.renewSession({});
+    const next = as(sessionJwt, ada.key);
+    await next.account.whoAmI({});
+    expect(await reasonOf(ada.clients.login.renewSession({}))).toBe("SESSION_REVOKED");
+    const { events } = await next.account.listEvents({ pageSize: 1 });
+    expect(events).toMatchObject([{ action: "session.renewed", outcome: "SESSION_REVOKED" }]);
+  });
+
+  test("is worth nothing to who has the old token and not the key, nor the proof that was sent with it", async () => {
+    const ada = await signIn(broker, "ada@example.com");
+    const proof = await ada.key!.prove({
+      method: "POST",
+      url: `${broker.url}/v1/auth/renew`,
+      accessToken: ada.token,
+    });
+    const captured = (): Promise<Response> =>
+      fetch(`${broker.url}/v1/auth/renew`, {
+        method: "POST",
+        headers: { authorization: `DPoP ${ada.token}`, dpop: proof, "content-type": "application/json" },
+        body: "{}",
+      });
+    expect((await captured()).status).toBe(200);
+    expect(await (await captured()).text()).toContain("DPOP_REPLAYED");
+    expect(await reasonOf(as(ada.token).login.renewSession({}))).toBe("DPOP_INVALID");
+    expect(await reasonOf(as(ada.token, await testKey(broker.clock)).login.renewSession({}))).toBe("DPOP_INVALID");
+  });
+
+  test("is not answered again for a session that somebody ended, before it was renewed or after", async () => {
+    const [ada, bob] = [await signIn(broker, "ada@example.com"), await signIn(broker, "bob@example.com")];
+    const { sessionJwt } = await ada.clients.login.renewSession({});
+    // From another machine, as somebody does who has lost this one.
+    const phone = await signIn(broker, "ada@example.com");
+    await phone.clients.account.revokeSession({ sessionId: decodeJwt(sessionJwt).jti ?? "" });
+    expect(await reasonOf(ada.clients.login.renewSession({}))).toBe("SESSION_REVOKED");
+    await bob.clients.account.revokeSession({});
+    expect(await reasonOf(bob.clients.login.renewSession({}))).toBe("SESSION_REVOKED");
   });
 });
 

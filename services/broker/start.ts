@@ -28,6 +28,7 @@ import {
   createOidcMinter,
   createSessionIssuer,
   type KeyPurpose,
+  mayAskAgain,
   openSigningKeys,
   rotation,
   sessionLives,
@@ -138,7 +139,7 @@ async function startOn(
     },
     interceptors: [
       authenticate({
-        verifier: { verify: (token) => ownSessions(store.sessions, sessionKeys, publicUrl, clock).verify(token) },
+        verifier: { verify: (token, o) => ownSessions(store.sessions, sessionKeys, publicUrl, clock).verify(token, o) },
         dpop: createDpopVerifier({ origins: () => origins, clock }),
         onAdmission: ({ id }) => store.sessions.touch(id, clock()),
         onRefusal: ({ session, failure, call, info }) => {
@@ -196,9 +197,10 @@ async function startOn(
 
 /** Checks our own session tokens. One that the store does not know (an older copy was put back) is no better than a revoked one. */
 function ownSessions(sessions: SessionStore, keys: SigningKeys, issuer: string, clock: Clock): SessionVerifier {
-  const isRevoked = async (id: string): Promise<boolean> => {
+  const isRevoked = async (id: string, renewable: boolean): Promise<boolean> => {
     const record = await sessions.find(id);
-    return record === undefined || record.revokedAt !== undefined;
+    if (record === undefined) return true;
+    return record.revokedAt !== undefined && !(renewable && mayAskAgain(record, clock()));
   };
   return createSessionVerifier({ issuer, keys: keys.verificationKey, isRevoked, clock });
 }

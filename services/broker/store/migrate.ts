@@ -6,6 +6,7 @@ import { SettingsError } from "@agentkeys/lib/settings";
 import * as initial from "./migrations/001-initial.ts";
 import * as identities from "./migrations/002-identities.ts";
 import * as walletsPasskeysBrowsers from "./migrations/003-wallets-passkeys-browsers.ts";
+import * as renewals from "./migrations/004-renewals.ts";
 import type { Database } from "./schema/index.ts";
 
 /** In order; a store's version is the number of those it has been through. Never change one that was released: add another. */
@@ -13,6 +14,7 @@ const migrations: readonly { name: string; up: (db: Kysely<unknown>) => Promise<
   { name: "001-initial", up: initial.up },
   { name: "002-identities", up: identities.up },
   { name: "003-wallets-passkeys-browsers", up: walletsPasskeysBrowsers.up },
+  { name: "004-renewals", up: renewals.up },
 ];
 
 /**

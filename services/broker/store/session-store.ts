@@ -86,7 +86,7 @@ export function createSessionStore(db: Kysely<Database>): SessionStore {
     replace: async (sessionId, successor, now) => {
       const ended = await db
         .updateTable("session")
-        .set({ revoked_at: now })
+        .set({ revoked_at: now, replaced_by: successor.sessionId })
         .where("session_id", "=", sessionId)
         .where("revoked_at", "is", null)
         .where("expires_at", ">", now)
@@ -144,6 +144,7 @@ function rowOf(session: SessionRecord): SessionTable {
     created_at: session.createdAt,
     expires_at: session.expiresAt,
     revoked_at: session.revokedAt ?? null,
+    replaced_by: session.replacedBy ?? null,
     proven_at: session.provenAt,
     restricted: session.restricted ? 1 : 0,
     last_used_at: session.lastUsedAt ?? null,
@@ -172,5 +173,6 @@ function sessionOf(row: Selectable<SessionTable>): SessionRecord {
     createdAt: row.created_at,
     expiresAt: row.expires_at,
     ...(row.revoked_at !== null && { revokedAt: row.revoked_at }),
+    ...(row.replaced_by !== null && { replacedBy: row.replaced_by }),
   };
 }

@@ -2,6 +2,7 @@
 export { CHALLENGE_TYP, signChallenge } from "./challenge-token.ts";
 export { rotation, type RotationPolicy } from "./keyring.ts";
 export { createOidcMinter, DEFAULT_AUDIENCE, discoveryDocument, OIDC_LIFE_MS, type OidcMinter } from "./oidc.ts";
+export { mayAskAgain, RENEWAL_GRACE_MS } from "./renewal-grace.ts";
 export { renewSession, type RenewalParts } from "./renew-session.ts";
 export { revokeSession, type RevocationParts } from "./revoke-session.ts";
 export { createKeySealer, type KeySealer } from "./sealer.ts";

@@ -8,6 +8,7 @@ import { type RandomBytes, randomId } from "@agentkeys/lib/random";
 import { Secret } from "@agentkeys/lib/secret";
 import { type Session, SESSION_AUDIENCE, SESSION_TYP } from "@agentkeys/lib/session";
 
+import { isUntouched, mayAskAgain } from "./renewal-grace.ts";
 import { ALGORITHM, type SigningKeys } from "./signing-keys.ts";
 import type { SessionRecord, SessionStore } from "./store.ts";
 
@@ -62,7 +63,7 @@ export interface IssuedSession {
 export interface SessionIssuer {
   issueIdentitySession(sessions: SessionStore, signIn: SignIn): Promise<IssuedSession>;
   issueWalletSession(sessions: SessionStore, proof: WalletProof): Promise<IssuedSession>;
-  /** @throws Failure DPOP_REQUIRED, RENEWAL_ENDED, SESSION_REVOKED */
+  /** Gives the same successor again to one that asks again: see `mayAskAgain`. @throws Failure DPOP_REQUIRED, RENEWAL_ENDED, SESSION_REVOKED */
   renew(sessions: SessionStore, session: Session): Promise<IssuedSession & { renewableUntil: number }>;
   /** Until when a session that signed in at `signedInAt` may be renewed. */
   renewableUntil(signedInAt: number): number;
@@ -144,6 +145,11 @@ export function createSessionIssuer(options: SessionIssuerOptions): SessionIssue
         );
       }
       const renewableUntil = old.signedInAt + lives.renewable;
+      if (mayAskAgain(old, now)) {
+        const successor = await sessions.find(old.replacedBy ?? "");
+        if (successor === undefined || !isUntouched(successor, now)) throw revoked();
+        return { ...(await issued(successor)), renewableUntil };
+      }
       if (now >= renewableUntil) {
         throw new Failure(ErrorReason.RENEWAL_ENDED, "this sign-in is too long ago to be renewed; sign in again");
       }
@@ -153,6 +159,7 @@ export function createSessionIssuer(options: SessionIssuerOptions): SessionIssue
         ...times,
         expiresAt: Math.min(times.expiresAt, wholeSeconds(renewableUntil)),
       };
+      delete record.lastUsedAt;
       if (!(await sessions.replace(old.sessionId, record, now))) throw revoked();
       return { ...(await issued(record)), renewableUntil };
     },

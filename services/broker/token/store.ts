@@ -31,6 +31,8 @@ export interface SessionRecord {
   createdAt: number;
   expiresAt: number;
   revokedAt?: number;
+  /** The session that it was renewed to; absent on one that was ended. */
+  replacedBy?: string;
 }
 
 export interface SessionStore {

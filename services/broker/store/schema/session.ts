@@ -15,6 +15,7 @@ export interface SessionTable {
   created_at: number;
   expires_at: number;
   revoked_at: number | null;
+  replaced_by: string | null;
   proven_at: number;
   /** 0 or 1. */
   restricted: number;

@@ -11,7 +11,7 @@ import { file_google_protobuf_descriptor } from "@bufbuild/protobuf/wkt";
  * Describes the file agentkeys/access/v1/access.proto.
  */
 export const file_agentkeys_access_v1_access: GenFile = /*@__PURE__*/
-  fileDesc("CiBhZ2VudGtleXMvYWNjZXNzL3YxL2FjY2Vzcy5wcm90bxITYWdlbnRrZXlzLmFjY2Vzcy52MSrTAQoGQWNjZXNzEhYKEkFDQ0VTU19VTlNQRUNJRklFRBAAEhEKDUFDQ0VTU19BTllPTkUQARIkCiBBQ0NFU1NfT1BUSU9OQUxfSURFTlRJVFlfU0VTU0lPThACEhsKF0FDQ0VTU19JREVOVElUWV9TRVNTSU9OEAMSGQoVQUNDRVNTX1dBTExFVF9TRVNTSU9OEAQSGAoUQUNDRVNTX0FDQ09VTlRfT1dORVIQBRImCiJBQ0NFU1NfUkVTVFJJQ1RFRF9JREVOVElUWV9TRVNTSU9OEAY6VQoGYWNjZXNzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYoYwDIAEoDjIbLmFnZW50a2V5cy5hY2Nlc3MudjEuQWNjZXNzUgZhY2Nlc3NiBnByb3RvMw", [file_google_protobuf_descriptor]);
+  fileDesc("CiBhZ2VudGtleXMvYWNjZXNzL3YxL2FjY2Vzcy5wcm90bxITYWdlbnRrZXlzLmFjY2Vzcy52MSr6AQoGQWNjZXNzEhYKEkFDQ0VTU19VTlNQRUNJRklFRBAAEhEKDUFDQ0VTU19BTllPTkUQARIkCiBBQ0NFU1NfT1BUSU9OQUxfSURFTlRJVFlfU0VTU0lPThACEhsKF0FDQ0VTU19JREVOVElUWV9TRVNTSU9OEAMSGQoVQUNDRVNTX1dBTExFVF9TRVNTSU9OEAQSGAoUQUNDRVNTX0FDQ09VTlRfT1dORVIQBRImCiJBQ0NFU1NfUkVTVFJJQ1RFRF9JREVOVElUWV9TRVNTSU9OEAYSJQohQUNDRVNTX1JFTkVXQUJMRV9JREVOVElUWV9TRVNTSU9OEAc6VQoGYWNjZXNzEh4uZ29vZ2xlLnByb3RvYnVmLk1ldGhvZE9wdGlvbnMYoYwDIAEoDjIbLmFnZW50a2V5cy5hY2Nlc3MudjEuQWNjZXNzUgZhY2Nlc3NiBnByb3RvMw", [file_google_protobuf_descriptor]);
 
 /**
  * Access says who may call an RPC. Every RPC of AgentKeys declares one; the server refuses an RPC that declares none.
@@ -68,6 +68,14 @@ export enum Access {
    * @generated from enum value: ACCESS_RESTRICTED_IDENTITY_SESSION = 6;
    */
   RESTRICTED_IDENTITY_SESSION = 6,
+
+  /**
+   * The holder of an identity session, also of one that was renewed a moment ago and whose successor nobody has used yet: the
+   * answer to the renewal may have been lost.
+   *
+   * @generated from enum value: ACCESS_RENEWABLE_IDENTITY_SESSION = 7;
+   */
+  RENEWABLE_IDENTITY_SESSION = 7,
 }
 
 /**
