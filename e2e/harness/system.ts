@@ -77,6 +77,7 @@ async function start(
       renewableMs: 30 * DAY,
       providers: [],
       dormantAfterMs: 180 * DAY,
+      historyMs: 400 * DAY,
       trustedProxies: [],
       logLevel: "debug",
       ...(front && { publicUrl: front.url }),

@@ -44,6 +44,8 @@ export interface BrokerSettings {
   dormantAfterMs: number;
   /** The EVM node that is asked about the signatures of contract wallets; absent: none of these. Such URLs often hold a key. */
   ethereumRpcUrl?: Secret;
+  /** How long an account's history is kept, in milliseconds. */
+  historyMs: number;
   trustedProxies: readonly string[];
   tls?: { cert: Buffer; key: Buffer };
   logLevel: string;
@@ -70,6 +72,7 @@ const declared = {
     rpcUrl,
     undefined,
   ),
+  AGENTKEYS_BROKER_HISTORY_DAYS: optional("days that an account's history is kept", integer(1, 3650), 400),
   AGENTKEYS_BROKER_TRUSTED_PROXIES: optional("CIDRs whose X-Forwarded-For is believed", list(cidr), []),
   AGENTKEYS_BROKER_TLS_CERT: optional("PEM file of the certificate chain", fileContents, undefined),
   AGENTKEYS_BROKER_TLS_KEY: optional("PEM file of the certificate's private key", fileContents, undefined),
@@ -126,6 +129,7 @@ export function readBrokerSettings(env: Environment): BrokerSettings {
     renewableMs: values.AGENTKEYS_BROKER_SESSION_RENEWABLE_DAYS * DAY,
     providers: values.AGENTKEYS_BROKER_OAUTH_PROVIDERS,
     dormantAfterMs: values.AGENTKEYS_BROKER_MAILBOX_DORMANT_DAYS * DAY,
+    historyMs: values.AGENTKEYS_BROKER_HISTORY_DAYS * DAY,
     trustedProxies: values.AGENTKEYS_BROKER_TRUSTED_PROXIES,
     logLevel: values.AGENTKEYS_BROKER_LOG_LEVEL,
     ...(publicUrl !== undefined && { publicUrl }),

@@ -175,6 +175,7 @@ async function startOn(
   await findChain();
   const keeper = createKeeper({
     store,
+    historyMs: settings.historyMs,
     also: [sessionKeys.rotate, oidcKeys.rotate, tell, findChain],
     clock,
     log,

@@ -29,6 +29,7 @@ const start = (changes: Partial<BrokerSettings> = {}): Promise<RunningBroker> =>
       renewableMs: 30 * DAY,
       providers: [],
       dormantAfterMs: 180 * DAY,
+      historyMs: 400 * DAY,
       trustedProxies: [],
       logLevel: "silent",
       ...changes,

@@ -46,6 +46,34 @@ describe("what has expired", () => {
   });
 });
 
+describe("the history", () => {
+  const events = (): unknown[] => broker.rows("SELECT action FROM audit_event ORDER BY event_id");
+
+  test("of an account is kept for as long as the setting says, what belongs to nobody for 30 days", async () => {
+    await signIn(broker, "ada@example.com");
+    expect(events()).toEqual(["login.started", "login.confirmed", "login.collected"]);
+    broker.pass(30 * DAY + MINUTE);
+    await broker.tidy();
+    expect(events()).toEqual(["login.confirmed", "login.collected"]);
+    broker.pass(370 * DAY - 2 * MINUTE);
+    await broker.tidy();
+    expect(events()).toHaveLength(2);
+    broker.pass(2 * MINUTE);
+    await broker.tidy();
+    expect(events()).toEqual([]);
+  });
+
+  test("that is long is forgotten in steps, the oldest first", async () => {
+    broker.sql(`WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10100)
+      INSERT INTO audit_event (occurred_at, anchor, action, outcome, session_id, source_address, request_id, subject)
+      SELECT i, 'a', 'oidc.minted', 'ok', '', '', '', '' FROM n`);
+    await broker.tidy();
+    expect(broker.rows("SELECT min(occurred_at) FROM audit_event")).toEqual([10_001]);
+    await broker.tidy();
+    expect(events()).toEqual([]);
+  });
+});
+
 describe("the OIDC keys", () => {
   const published = async (): Promise<string[]> => {
     const response = await fetch(`${broker.url}/.well-known/jwks.json`);

@@ -49,6 +49,11 @@ export interface AuditStore {
   append(event: AuditEvent): Promise<void>;
   /** The account's events, those of accounts that ended in it among them, older than `before` (all when absent), the newest first. */
   page(anchor: OmniAccount, size: number, before?: number): Promise<RecordedEvent[]>;
+  /**
+   * Forgets at most `count` events from before `time`, and as many that belong to nobody from before `unownedTime`; returns how many.
+   * What is left, the next call takes: a long history must not keep others from the store.
+   */
+  purge(time: number, unownedTime: number, count: number): Promise<number>;
 }
 
 /** What its author has to say of an event; the rest comes from the caller and the clock. */

@@ -1,4 +1,4 @@
-import type { Kysely } from "kysely";
+import { type Kysely, sql } from "kysely";
 
 import type { AuditAction, AuditStore } from "../audit/index.ts";
 import type { Database } from "./schema/index.ts";
@@ -43,6 +43,18 @@ export function createAuditStore(db: Kysely<Database>): AuditStore {
         requestId: row.request_id,
         subject: row.subject,
       }));
+    },
+    purge: async (time, unownedTime, count) => {
+      const old = await sql`
+        DELETE FROM audit_event WHERE event_id IN (
+          SELECT event_id FROM audit_event WHERE occurred_at < ${time} ORDER BY occurred_at LIMIT ${count})`.execute(
+        db,
+      );
+      const unowned = await sql`
+        DELETE FROM audit_event WHERE event_id IN (
+          SELECT event_id FROM audit_event WHERE anchor IS NULL AND occurred_at < ${unownedTime}
+          ORDER BY occurred_at LIMIT ${count})`.execute(db);
+      return Number(old.numAffectedRows ?? 0) + Number(unowned.numAffectedRows ?? 0);
     },
   };
 }

@@ -7,6 +7,7 @@ import * as initial from "./migrations/001-initial.ts";
 import * as identities from "./migrations/002-identities.ts";
 import * as walletsPasskeysBrowsers from "./migrations/003-wallets-passkeys-browsers.ts";
 import * as renewals from "./migrations/004-renewals.ts";
+import * as history from "./migrations/005-history.ts";
 import type { Database } from "./schema/index.ts";
 
 /** In order; a store's version is the number of those it has been through. Never change one that was released: add another. */
@@ -15,6 +16,7 @@ const migrations: readonly { name: string; up: (db: Kysely<unknown>) => Promise<
   { name: "002-identities", up: identities.up },
   { name: "003-wallets-passkeys-browsers", up: walletsPasskeysBrowsers.up },
   { name: "004-renewals", up: renewals.up },
+  { name: "005-history", up: history.up },
 ];
 
 /**

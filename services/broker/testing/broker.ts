@@ -105,6 +105,7 @@ async function startOn(folder: string, time: { offset: number }, options: TestOp
     renewableMs: 30 * DAY,
     providers: [],
     dormantAfterMs: 180 * DAY,
+    historyMs: 400 * DAY,
     trustedProxies: [],
     logLevel: "info",
     ...options.settings,
