@@ -22,6 +22,8 @@ export interface MailFilter {
   to?: string | undefined;
   /** Only mails with a greater id. */
   after?: number | undefined;
+  /** Only mails with a link to this path. */
+  linkTo?: string | undefined;
 }
 
 /** The mails received, newest first, in memory only. */
@@ -95,8 +97,11 @@ function linksIn(text: string): string[] {
 }
 
 function fits(mail: Mail, filter: MailFilter): boolean {
+  const { after = 0, linkTo } = filter;
   const to = filter.to?.toLowerCase();
   return (
-    mail.id > (filter.after ?? 0) && (to === undefined || mail.to.some((recipient) => recipient.toLowerCase() === to))
+    mail.id > after &&
+    (to === undefined || mail.to.some((recipient) => recipient.toLowerCase() === to)) &&
+    (linkTo === undefined || mail.links.some((link) => new URL(link).pathname === linkTo))
   );
 }

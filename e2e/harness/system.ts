@@ -22,8 +22,10 @@ export interface System {
   startKeys(o: { masterSecret?: string; publicUrl?: string }): Promise<RunningServer>;
   /** The mail server's. */
   smtpUrl: string;
-  /** The next mail to this address that nobody took yet. */
+  /** The next sign-in mail to this address that nobody took yet. */
   nextMail(address: string): Promise<Mail>;
+  /** The next mail that tells this address what happened to its account. */
+  nextNotice(address: string): Promise<Mail>;
   /** Every line that was logged, signatures included. */
   logged: readonly string[];
   close(): Promise<void>;
@@ -103,22 +105,24 @@ async function start(
   };
   const keys = await startKeys({ masterSecret });
 
-  /** By address, in lower case as mailboxes compare, the last mail that was taken. */
+  /** By path and address, in lower case as mailboxes compare, the last mail that was taken. */
   const taken = new Map<string, number>();
+  const next = async (address: string, linkTo: string): Promise<Mail> => {
+    const kind = `${linkTo} ${address.toLowerCase()}`;
+    const filter = { to: address, after: taken.get(kind), linkTo };
+    const mail = await mailbox.inbox.wait(filter, AbortSignal.timeout(MAIL_PATIENCE_MS));
+    if (mail === undefined) throw new Error(`No mail came for ${address}`);
+    taken.set(kind, mail.id);
+    return mail;
+  };
   return {
     broker,
     keys,
     startKeys,
     smtpUrl: mailbox.smtpUrl,
     logged,
-    async nextMail(address) {
-      const mailboxName = address.toLowerCase();
-      const filter = { to: address, after: taken.get(mailboxName) };
-      const mail = await mailbox.inbox.wait(filter, AbortSignal.timeout(MAIL_PATIENCE_MS));
-      if (mail === undefined) throw new Error(`No mail came for ${address}`);
-      taken.set(mailboxName, mail.id);
-      return mail;
-    },
+    nextMail: (address) => next(address, "/login"),
+    nextNotice: (address) => next(address, "/notice"),
     close: () => undo.run(),
   };
 }

@@ -13,7 +13,7 @@ import { auditEvent } from "./audit/index.ts";
 import { type Allowances, createLimits } from "./limits/index.ts";
 import { createBell, createGithubProvider, createOidcProvider, type IdentityProvider } from "./login/index.ts";
 import { createDevMailbox, createSmtpMailer, type DevMailbox, type Mailer } from "./mail/index.ts";
-import { sendNotices } from "./notices/index.ts";
+import { createOutbox, ringing, sendNotices } from "./notices/index.ts";
 import { createPages } from "./pages/index.ts";
 import { createAccountService } from "./rpc/account-service.ts";
 import { createBrokerService } from "./rpc/broker-service.ts";
@@ -92,10 +92,10 @@ async function startOn(
   settings: BrokerSettings,
   { log, clock, random, allowances }: Required<Omit<BrokerDependencies, "maxStorePages">>,
 ): Promise<RunningBroker> {
-  const { transaction, audit } = store;
+  const { audit } = store;
   const sealer = createKeySealer(settings.keyEncryptionKey);
   const open = (purpose: KeyPurpose): Promise<SigningKeys> =>
-    openSigningKeys({ purpose, transaction, sealer, policy: rotation[purpose], clock, log });
+    openSigningKeys({ purpose, transaction: store.transaction, sealer, policy: rotation[purpose], clock, log });
   const sessionKeys = await open("session");
   const oidcKeys = await open("oidc");
 
@@ -104,9 +104,18 @@ async function startOn(
   let origins: readonly string[] = [];
   const issuer = (): string => publicUrl;
 
+  const devMailbox = settings.smtpUrl === undefined ? createDevMailbox({ clock, log }) : undefined;
+  const mailer = devMailbox ?? createSmtpMailer({ url: settings.smtpUrl?.reveal() ?? "", from: settings.mailFrom });
+  const onMailError = (error: unknown): void => log.warn({ err: error }, "a mail could not be sent");
+  const outbox = createOutbox(
+    (stopping) => sendNotices({ notices: store.notices, mailer, publicUrl: issuer, clock, random, log }, stopping),
+    log,
+  );
+
   const lives = { ...sessionLives, renewable: settings.renewableMs };
   const shared = {
     ...store,
+    transaction: ringing(store.transaction, outbox),
     limits: createLimits(allowances),
     sessionIssuer: createSessionIssuer({ issuer, keys: sessionKeys, clock, random, lives }),
     clientId: settings.clientId,
@@ -122,10 +131,6 @@ async function startOn(
   const minter = createOidcMinter({ issuer, keys: oidcKeys, audiences: settings.audiences, clock, random });
 
   const walletParts = { ...shared, bell, sessionKeys, minter, ...(contractWallets && { contractWallets }) };
-
-  const devMailbox = settings.smtpUrl === undefined ? createDevMailbox({ clock, log }) : undefined;
-  const mailer = devMailbox ?? createSmtpMailer({ url: settings.smtpUrl?.reveal() ?? "", from: settings.mailFrom });
-  const onMailError = (error: unknown): void => log.warn({ err: error }, "a mail could not be sent");
 
   const server = await serve({
     service: "broker",
@@ -170,13 +175,12 @@ async function startOn(
     log.warn("DEVELOPMENT: the signing keys are stored unencrypted; set AGENTKEYS_BROKER_KEY_ENCRYPTION_KEY");
   }
 
-  const tell = (): Promise<void> => sendNotices({ ...shared, mailer, log });
   const findChain = (): Promise<void> => learnChain(contractWallets, log);
   await findChain();
   const keeper = createKeeper({
     store,
     historyMs: settings.historyMs,
-    also: [sessionKeys.rotate, oidcKeys.rotate, tell, findChain],
+    also: [sessionKeys.rotate, oidcKeys.rotate, outbox.send, findChain],
     clock,
     log,
     everyMs: MINUTE,
@@ -190,6 +194,7 @@ async function startOn(
       bell.close();
       await server.close();
       await keeper.stop();
+      await outbox.stop();
       mailer.close();
       await store.close();
     },

@@ -25,11 +25,17 @@ export function hashOfToken(token: string): string {
 }
 
 /**
- * Sends the mails that wait. One that cannot be sent waits for the next round, with a new link then: the secret is never stored.
- * Gives up on those whose link would have expired.
+ * Sends the mails that wait, fifty at the most; says whether others may wait behind them. One that cannot be sent waits for the next
+ * round, with a new link then: the secret is never stored. Gives up on those whose link would have expired.
  */
-export async function sendNotices({ notices, mailer, publicUrl, clock, random, log }: SendParts): Promise<void> {
-  for (const notice of await notices.listUnsent(BATCH)) {
+export async function sendNotices(
+  { notices, mailer, publicUrl, clock, random, log }: SendParts,
+  stopping: AbortSignal,
+): Promise<boolean> {
+  const waiting = await notices.listUnsent(BATCH);
+  let failed = 0;
+  for (const notice of waiting) {
+    if (stopping.aborted) break;
     if (notice.expiresAt <= clock()) continue;
     const token = randomSecret(random);
     await notices.setToken(notice.noticeId, hashOfToken(token));
@@ -37,9 +43,11 @@ export async function sendNotices({ notices, mailer, publicUrl, clock, random, l
       await mailer.send(await noticeMail(mailFacts(notice), new Secret(`${publicUrl()}/notice#${token}`)));
       await notices.markSent(notice.noticeId, clock());
     } catch (error) {
+      failed++;
       log.warn({ err: error, notice: notice.noticeId }, "a notice could not be mailed; it is tried again");
     }
   }
+  return waiting.length === BATCH && failed === 0;
 }
 
 function mailFacts({ kind, subject, recipientEmail, sourceAddress, occurredAt }: Notice) {

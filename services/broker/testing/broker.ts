@@ -155,10 +155,12 @@ export async function testKey(clock: Clock): Promise<DpopKey> {
   return createDpopKey(await generateDpopKey(), { clock, random: systemRandom });
 }
 
-/** The secret in the newest mail to `email`. */
+/** The secret in the newest sign-in mail to `email`. */
 export function mailedToken(broker: TestBroker, email: string): string {
-  const mail = broker.devMailbox?.list().find(({ to }) => to === email.trim().toLowerCase());
-  const token = /#([A-Za-z0-9_-]{43})/.exec(mail?.text ?? "")?.[1];
+  const mail = broker.devMailbox
+    ?.list()
+    .find(({ to, text }) => to === email.trim().toLowerCase() && text.includes("/login#"));
+  const token = /\/login#([A-Za-z0-9_-]{43})/.exec(mail?.text ?? "")?.[1];
   if (token === undefined) throw new Error(`no mail with a link for ${email}`);
   return token;
 }
