@@ -1,5 +1,7 @@
 import { type DestinationStream, type Logger, pino } from "pino";
 
+import { standardOutput } from "./log-output.ts";
+
 export type { Logger };
 
 /**
@@ -23,7 +25,7 @@ const redacted = [
   "sessionToken",
 ];
 
-/** One JSON object per line; `service` and `time` (ISO 8601) on each. */
+/** One JSON object per line, to standard output unless told otherwise; `service` and `time` (ISO 8601) on each. */
 export function createLog(service: string, options: { level?: string; destination?: DestinationStream } = {}): Logger {
   const config = {
     level: options.level ?? "info",
@@ -32,5 +34,5 @@ export function createLog(service: string, options: { level?: string; destinatio
     formatters: { level: (label: string) => ({ level: label }) },
     redact: { paths: redacted.flatMap((name) => [name, `*.${name}`]), censor: "[redacted]" },
   };
-  return options.destination === undefined ? pino(config) : pino(config, options.destination);
+  return pino(config, options.destination ?? standardOutput());
 }
