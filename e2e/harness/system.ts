@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import type { BrokerSettings } from "@agentkeys/broker/settings.ts";
 import { type RunningBroker, startBroker } from "@agentkeys/broker/start.ts";
 import { startKeyService } from "@agentkeys/keys/start.ts";
 import { type Clock, DAY, systemClock } from "@agentkeys/lib/clock";
@@ -37,6 +38,10 @@ export interface SystemOptions {
   clock?: Clock;
   /** 64 hex characters; random when absent. */
   masterSecret?: string;
+  /** Where people may sign in beside their mailbox. */
+  providers?: BrokerSettings["providers"];
+  /** Whose X-Forwarded-For the broker believes: everybody comes from this machine, and limits count by address. */
+  trustedProxies?: readonly string[];
   /** Where its folder is made. */
   scratch?: string;
 }
@@ -55,7 +60,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
 }
 
 async function start(
-  { front, clock = systemClock, masterSecret, scratch = tmpdir() }: SystemOptions,
+  { front, clock = systemClock, masterSecret, providers = [], trustedProxies = [], scratch = tmpdir() }: SystemOptions,
   undo: UndoStack,
 ): Promise<System> {
   const folder = mkdtempSync(join(scratch, "agentkeys-e2e-"));
@@ -77,10 +82,10 @@ async function start(
       keyEncryptionKey: new Secret(new Uint8Array(randomBytes(32))),
       audiences: ["sts.amazonaws.com", "other.example"],
       renewableMs: 30 * DAY,
-      providers: [],
+      providers,
       dormantAfterMs: 180 * DAY,
       historyMs: 400 * DAY,
-      trustedProxies: [],
+      trustedProxies,
       logLevel: "debug",
       ...(front && { publicUrl: front.url }),
     },
