@@ -14,6 +14,7 @@ import { measureMemory, measureStart } from "./footprint.ts";
 import { measureProgram } from "./program.ts";
 import { measureRates } from "./rates.ts";
 import { print } from "./report.ts";
+import { measureSignIns } from "./sign-ins.ts";
 import { isPinned } from "./service-process.ts";
 
 const { values: options } = parseArgs({
@@ -29,6 +30,8 @@ execFileSync(process.execPath, [join(import.meta.dirname, "..", "build.mjs")], {
 const bed = await makeBed({ allowances: "endless" });
 try {
   const rates = await measureRates(bed, progress);
+  progress("sign-ins");
+  const signIns = await measureSignIns();
   progress("start, 5 times");
   const start = await measureStart(5);
   progress("agentkeys creds");
@@ -40,8 +43,8 @@ try {
     node: process.version,
     onePinnedCorePerService: isPinned,
   };
-  if (options.json) console.log(JSON.stringify({ machine, rates, start, program, memory }, null, 2));
-  else print({ machine, rates, start, program, memory });
+  if (options.json) console.log(JSON.stringify({ machine, rates, signIns, start, program, memory }, null, 2));
+  else print({ machine, rates, signIns, start, program, memory });
 } finally {
   await bed.close();
 }

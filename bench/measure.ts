@@ -64,6 +64,7 @@ function ready(subject: Subject, index: number): (() => Promise<unknown>) | Prom
   return subject.call;
 }
 
-function percentile(sorted: readonly number[], part: number): number {
+/** What so many of sorted figures do not exceed. */
+export function percentile(sorted: readonly number[], part: number): number {
   return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * part) - 1)] ?? NaN;
 }

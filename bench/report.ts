@@ -1,11 +1,13 @@
 import type { Growth, StartTime } from "./footprint.ts";
 import type { ProgramTime } from "./program.ts";
 import type { Row } from "./rates.ts";
+import type { SignInFigures } from "./sign-ins.ts";
 import { table } from "./table.ts";
 
 export interface Report {
   machine: { cpu: string; cores: number; node: string; onePinnedCorePerService: boolean };
   rates: readonly Row[];
+  signIns: readonly SignInFigures[];
   start: readonly StartTime[];
   program: ProgramTime;
   /** Empty unless asked for. */
@@ -13,7 +15,7 @@ export interface Report {
 }
 
 /** Prints the report for people. */
-export function print({ machine, rates, start, program, memory }: Report): void {
+export function print({ machine, rates, signIns, start, program, memory }: Report): void {
   const pinning = machine.onePinnedCorePerService ? "each service held to one core" : "services not held to a core";
   console.log(
     `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, ${pinning}, the caller in a process of its own\n`,
@@ -30,6 +32,21 @@ export function print({ machine, rates, start, program, memory }: Report): void 
   console.log(table([["", "in flight", "per s", "p50 ms", "p99 ms", "rate of no-op", "p50 of no-op"], ...rows]));
   console.log(
     "\nThe no-op RPC is a health check over Connect JSON on the same server code, in a process that depends on nothing.\n",
+  );
+
+  const ways = signIns.map((row) => [
+    row.way,
+    String(row.requests),
+    row.p50.toFixed(2),
+    row.p99.toFixed(2),
+    row.p50ToNoop.toFixed(1),
+    row.p99ToNoop.toFixed(1),
+    row.p99ToNoopMedian.toFixed(1),
+  ]);
+  const headings = ["a sign-in", "requests", "p50 ms", "p99 ms", "p50 in no-ops", "p99 by p99", "p99 by p50"];
+  console.log(table([headings, ...ways]));
+  console.log(
+    "\nThe broker's time alone, without the mail's and the provider's, over all calls and pages of a sign-in to the session.\n",
   );
 
   const starts = start.map(({ service, readyMs }) => [service, readyMs.toFixed(0)]);
