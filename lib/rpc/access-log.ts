@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
+import type { CallMetrics } from "../metrics/index.ts";
 import type { Exchange } from "./exchange.ts";
 
 /**
@@ -10,11 +11,10 @@ export function logWhenDone(exchange: Exchange, log: Logger, clock: Clock): void
   const { response, info, record } = exchange;
   const startedAt = clock();
   response.once("close", () => {
-    const isAnswered = response.writableEnded;
     const common = { duration_ms: clock() - startedAt, request_id: info.requestId, source: info.sourceAddress };
     const level = record.quiet ? "debug" : "info";
     if (record.method !== undefined) {
-      const code = isAnswered || record.code !== "ok" ? record.code : "canceled";
+      const code = codeOf(exchange);
       const { method, protocol, reason } = record;
       log[level]({ method, protocol, code, ...(reason !== undefined && { reason }), ...common }, "call");
     } else {
@@ -24,10 +24,22 @@ export function logWhenDone(exchange: Exchange, log: Logger, clock: Clock): void
         http_method: info.method.slice(0, 20),
         path,
         status,
-        ...(!isAnswered && { code: "canceled" }),
+        ...(!response.writableEnded && { code: "canceled" }),
         ...common,
       };
       log[level](line, "request");
     }
   });
+}
+
+/** Counts a request when it ends; pages are one method together, and a page's code is whether it could be answered. */
+export function countWhenDone(exchange: Exchange, metrics: CallMetrics, clock: Clock): void {
+  const startedAt = clock();
+  exchange.response.once("close", () => {
+    metrics.answered(exchange.record.method ?? "page", codeOf(exchange), clock() - startedAt);
+  });
+}
+
+function codeOf({ response, record }: Exchange): string {
+  return response.writableEnded || record.code !== "ok" ? record.code : "canceled";
 }

@@ -13,6 +13,11 @@ export class Connections {
   readonly #inFlight = new Map<NodeResponse, NodeRequest>();
   #draining = false;
 
+  /** How many there are. */
+  get count(): number {
+    return this.#sockets.size;
+  }
+
   /** Follows a connection. */
   addSocket(socket: Socket): void {
     this.#sockets.set(socket, { responses: new Set(), isHttp2: false });

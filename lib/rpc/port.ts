@@ -25,6 +25,8 @@ const IDLE_MS = 65_000;
 export interface Port {
   host: string;
   port: number;
+  /** How many connections there are now. */
+  readonly openConnections: () => number;
   /** Resolves when what is in flight is answered or cut after `drainMs`, every connection closed and the port free. */
   drain(drainMs: number): Promise<void>;
 }
@@ -90,6 +92,7 @@ export async function openPort(options: {
   return {
     host: listen.host,
     port: (server.address() as AddressInfo).port,
+    openConnections: () => connections.count,
     drain: async (drainMs) => {
       const late = AbortSignal.timeout(drainMs);
       const cut = (): void => connections.cut();

@@ -7,8 +7,9 @@ import type { ConnectRouter, Interceptor } from "@connectrpc/connect";
 
 import { type Clock, systemClock } from "../clock.ts";
 import type { Logger } from "../log.ts";
+import type { CallMetrics } from "../metrics/index.ts";
 import { type RandomBytes, systemRandom } from "../random.ts";
-import { logWhenDone } from "./access-log.ts";
+import { countWhenDone, logWhenDone } from "./access-log.ts";
 import { newCallRecord } from "./call-record.ts";
 import { dispatch } from "./dispatch.ts";
 import type { NodeRequest, NodeResponse } from "./node-http.ts";
@@ -49,6 +50,8 @@ export interface ServeOptions {
   log: Logger;
   clock?: Clock;
   random?: RandomBytes;
+  /** Makes what counts the requests, given how to ask for the number of open connections; absent: nothing does. */
+  metrics?: ((openConnections: () => number) => CallMetrics) | undefined;
   limits?: Partial<Limits>;
 }
 
@@ -92,14 +95,17 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const destinations = { rpc, routes, probes, pages, limits, stopping: stop.signal, log };
   const sourceAddress = sourceAddressBehind(options.trustedProxies ?? []);
 
+  let callMetrics: CallMetrics | undefined = undefined;
   const onRequest = (request: NodeRequest, response: NodeResponse): void => {
     const { info, query } = readRequestInfo(request, { sourceAddress, random });
     const exchange = { request, response, info, query, record: newCallRecord() };
     logWhenDone(exchange, log, clock);
+    if (callMetrics !== undefined) countWhenDone(exchange, callMetrics, clock);
     response.setHeader("x-request-id", info.requestId);
     void dispatch(exchange, destinations);
   };
   const opened = await openPort({ listen: options.listen, tls: options.tls, limits, onRequest });
+  callMetrics = options.metrics?.(opened.openConnections);
   const { host, port } = opened;
   const url = `${options.tls === undefined ? "http" : "https"}://${host.includes(":") ? `[${host}]` : host}:${port}`;
   log.info({ url }, "listening");

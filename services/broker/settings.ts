@@ -47,6 +47,8 @@ export interface BrokerSettings {
   /** How long an account's history is kept, in milliseconds. */
   historyMs: number;
   trustedProxies: readonly string[];
+  /** Where what is counted can be scraped; absent: nowhere. */
+  metricsListen?: ListenAddress;
   tls?: { cert: Buffer; key: Buffer };
   logLevel: string;
 }
@@ -76,6 +78,7 @@ const declared = {
   AGENTKEYS_BROKER_TRUSTED_PROXIES: optional("CIDRs whose X-Forwarded-For is believed", list(cidr), []),
   AGENTKEYS_BROKER_TLS_CERT: optional("PEM file of the certificate chain", fileContents, undefined),
   AGENTKEYS_BROKER_TLS_KEY: optional("PEM file of the certificate's private key", fileContents, undefined),
+  AGENTKEYS_BROKER_METRICS_LISTEN: optional("host:port for GET /metrics", listenAddress, undefined),
   AGENTKEYS_BROKER_LOG_LEVEL: optional("how much to log", oneOf("debug", "info", "warn", "error"), "info" as const),
 } satisfies Record<string, Setting<unknown>>;
 
@@ -90,6 +93,7 @@ export function readBrokerSettings(env: Environment): BrokerSettings {
     AGENTKEYS_BROKER_ETHEREUM_RPC_URL: ethereumRpcUrl,
     AGENTKEYS_BROKER_TLS_CERT: cert,
     AGENTKEYS_BROKER_TLS_KEY: key,
+    AGENTKEYS_BROKER_METRICS_LISTEN: metricsListen,
   } = values;
   const problems: string[] = [];
   // Behind a proxy on this machine it listens on loopback, and yet the world reaches it by its public URL.
@@ -136,6 +140,7 @@ export function readBrokerSettings(env: Environment): BrokerSettings {
     ...(smtp && { smtpUrl: smtp }),
     ...(keyEncryptionKey && { keyEncryptionKey }),
     ...(ethereumRpcUrl && { ethereumRpcUrl }),
+    ...(metricsListen && { metricsListen }),
     ...(cert && key && { tls: { cert, key } }),
   };
 }

@@ -4,6 +4,7 @@ import { LoginService } from "@agentkeys/gen/agentkeys/broker/v1/login_service_p
 import { type Clock, MINUTE, systemClock } from "@agentkeys/lib/clock";
 import { ErrorReason } from "@agentkeys/lib/failure";
 import { createLog, type Logger } from "@agentkeys/lib/log";
+import { createCallMetrics, type MetricsServer, Registry, serveMetrics } from "@agentkeys/lib/metrics";
 import { type RandomBytes, systemRandom } from "@agentkeys/lib/random";
 import { Readiness, serve } from "@agentkeys/lib/rpc";
 import { ownOrigins } from "@agentkeys/lib/rpc/own-origins";
@@ -13,6 +14,7 @@ import { auditEvent } from "./audit/index.ts";
 import { type Allowances, createLimits } from "./limits/index.ts";
 import { createBell, createGithubProvider, createOidcProvider, type IdentityProvider } from "./login/index.ts";
 import { createDevMailbox, createSmtpMailer, type DevMailbox, type Mailer } from "./mail/index.ts";
+import { type BrokerMetrics, createBrokerMetrics } from "./metrics.ts";
 import { createOutbox, ringing, sendNotices } from "./notices/index.ts";
 import { createPages } from "./pages/index.ts";
 import { createAccountService } from "./rpc/account-service.ts";
@@ -52,6 +54,8 @@ export interface RunningBroker {
   url: string;
   /** Its issuer. */
   publicUrl: string;
+  /** Where what is counted can be scraped; absent where that was not asked for. */
+  metricsUrl?: string;
   /** Absent when mails are really sent. */
   devMailbox?: DevMailbox;
   /** Forgets what has expired and rotates keys if due, as it does by itself once a minute. */
@@ -73,24 +77,45 @@ export async function startBroker(
     maxStorePages,
   }: BrokerDependencies = {},
 ): Promise<RunningBroker> {
-  const store = await openSqliteStore({
+  const registry = new Registry();
+  const metrics = settings.metricsListen && createBrokerMetrics(registry);
+  const opened = await openSqliteStore({
     path: settings.store,
     clientId: settings.clientId,
     log,
     maxPages: maxStorePages,
+    onFailure: metrics?.storeFailed,
   });
+  const store = metrics?.ofStore(opened) ?? opened;
+  let scraped: MetricsServer | undefined;
   try {
-    return await startOn(store, settings, { log, clock, random, allowances });
+    if (settings.metricsListen) scraped = await serveMetrics({ listen: settings.metricsListen, registry, log });
+    const { close, ...running } = await startOn(store, settings, { log, clock, random, allowances, registry, metrics });
+    return {
+      ...running,
+      ...(scraped && { metricsUrl: scraped.url }),
+      close: async () => {
+        await close();
+        await scraped?.close();
+      },
+    };
   } catch (error) {
+    await scraped?.close();
     await store.close();
     throw error;
   }
 }
 
+interface StartParts extends Required<Omit<BrokerDependencies, "maxStorePages">> {
+  registry: Registry;
+  /** Absent where nobody can ask for what is counted. */
+  metrics: BrokerMetrics | undefined;
+}
+
 async function startOn(
   store: BrokerStore,
   settings: BrokerSettings,
-  { log, clock, random, allowances }: Required<Omit<BrokerDependencies, "maxStorePages">>,
+  { log, clock, random, allowances, registry, metrics }: StartParts,
 ): Promise<RunningBroker> {
   const { audit } = store;
   const sealer = createKeySealer(settings.keyEncryptionKey);
@@ -107,16 +132,15 @@ async function startOn(
   const devMailbox = settings.smtpUrl === undefined ? createDevMailbox({ clock, log }) : undefined;
   const mailer = devMailbox ?? createSmtpMailer({ url: settings.smtpUrl?.reveal() ?? "", from: settings.mailFrom });
   const onMailError = (error: unknown): void => log.warn({ err: error }, "a mail could not be sent");
-  const outbox = createOutbox(
-    (stopping) => sendNotices({ notices: store.notices, mailer, publicUrl: issuer, clock, random, log }, stopping),
-    log,
-  );
+  const noticeMailer = metrics?.ofMailer(mailer, "notice") ?? mailer;
+  const sending = { notices: store.notices, mailer: noticeMailer, publicUrl: issuer, clock, random, log };
+  const outbox = createOutbox((stopping) => sendNotices(sending, stopping), log);
 
   const lives = { ...sessionLives, renewable: settings.renewableMs };
   const shared = {
     ...store,
     transaction: ringing(store.transaction, outbox),
-    limits: createLimits(allowances),
+    limits: metrics?.ofLimits(createLimits(allowances)) ?? createLimits(allowances),
     sessionIssuer: createSessionIssuer({ issuer, keys: sessionKeys, clock, random, lives }),
     clientId: settings.clientId,
     dormantAfterMs: settings.dormantAfterMs,
@@ -131,14 +155,15 @@ async function startOn(
   const minter = createOidcMinter({ issuer, keys: oidcKeys, audiences: settings.audiences, clock, random });
 
   const walletParts = { ...shared, bell, sessionKeys, minter, ...(contractWallets && { contractWallets }) };
-
+  const signInMailer = metrics?.ofMailer(mailer, "sign-in") ?? mailer;
   const server = await serve({
     service: "broker",
+    metrics: (openConnections) => createCallMetrics(registry, openConnections),
     listen: settings.listen,
     ...(settings.tls && { tls: settings.tls }),
     services: [LoginService, BrokerService, AccountService],
     routes: (router) => {
-      router.service(LoginService, createLoginService({ ...login, mailer, onMailError }));
+      router.service(LoginService, createLoginService({ ...login, mailer: signInMailer, onMailError }));
       router.service(BrokerService, createBrokerService(walletParts));
       router.service(AccountService, createAccountService({ ...shared, store }));
     },

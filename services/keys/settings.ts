@@ -25,6 +25,8 @@ export interface KeyServiceSettings {
   publicUrl?: string;
   /** The file that signatures are recorded in; absent: standard output. */
   signLog?: string;
+  /** Where what is counted can be scraped; absent: nowhere. */
+  metricsListen?: ListenAddress;
   tls?: { cert: Buffer; key: Buffer };
   logLevel: string;
 }
@@ -42,6 +44,7 @@ const declared = {
   AGENTKEYS_KEYS_SIGN_LOG: optional("the file that signatures are recorded in", text, undefined),
   AGENTKEYS_KEYS_TLS_CERT: optional("PEM file of the certificate chain", fileContents, undefined),
   AGENTKEYS_KEYS_TLS_KEY: optional("PEM file of the certificate's private key", fileContents, undefined),
+  AGENTKEYS_KEYS_METRICS_LISTEN: optional("host:port for GET /metrics", listenAddress, undefined),
   AGENTKEYS_KEYS_LOG_LEVEL: optional("how much to log", oneOf("debug", "info", "warn", "error"), "info" as const),
 } satisfies Record<string, Setting<unknown>>;
 
@@ -89,6 +92,7 @@ export function readKeyServiceSettings(env: Environment): KeyServiceSettings {
       broker: { url: brokerUrl, issuer: values.AGENTKEYS_KEYS_BROKER_ISSUER ?? brokerUrl },
     }),
     ...(publicUrl !== undefined && { publicUrl }),
+    ...(values.AGENTKEYS_KEYS_METRICS_LISTEN && { metricsListen: values.AGENTKEYS_KEYS_METRICS_LISTEN }),
     ...(signLog !== undefined && { signLog }),
     ...(cert && key && { tls: { cert, key } }),
   };

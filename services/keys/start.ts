@@ -5,6 +5,7 @@ import { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
 import { SignLogService } from "@agentkeys/gen/agentkeys/keys/v1/sign_log_service_pb";
 import { type Clock, systemClock } from "@agentkeys/lib/clock";
 import { createLog, type Logger } from "@agentkeys/lib/log";
+import { createCallMetrics, Registry, serveMetrics } from "@agentkeys/lib/metrics";
 import { connectTransport, Readiness, type RunningServer, serve } from "@agentkeys/lib/rpc";
 import { ownOrigins } from "@agentkeys/lib/rpc/own-origins";
 import {
@@ -19,13 +20,19 @@ import { createDevBackend, DEV_WARNING } from "./backends/dev.ts";
 import { createKeyService } from "./key-service.ts";
 import type { KeyServiceSettings } from "./settings.ts";
 import { createSignLogService } from "./sign-log-service.ts";
-import { createJsonLinesLog, type SignLog } from "./sign-log/index.ts";
+import { createCountingLog, createJsonLinesLog, type SignLog } from "./sign-log/index.ts";
 
 /** What tests replace. */
 export interface KeyServiceDependencies {
   log?: Logger;
   clock?: Clock;
   signLog?: SignLog;
+}
+
+/** A key service that accepts calls. */
+export interface RunningKeyService extends RunningServer {
+  /** Where what is counted can be scraped; absent where that was not asked for. */
+  metricsUrl?: string;
 }
 
 /** Puts the parts together and starts to listen. `close` drains, then zeroes the master secret. */
@@ -36,8 +43,9 @@ export async function startKeyService(
     clock = systemClock,
     signLog = createJsonLinesLog({ clock, ...(settings.signLog !== undefined && { path: settings.signLog }) }),
   }: KeyServiceDependencies = {},
-): Promise<RunningServer> {
+): Promise<RunningKeyService> {
   log.warn(DEV_WARNING);
+  const registry = new Registry();
   const engine = settings.masterSecret === undefined ? undefined : createDevBackend(settings.masterSecret);
   const readiness = new Readiness();
   readiness.set("master_secret", () =>
@@ -69,11 +77,12 @@ export async function startKeyService(
 
   const server = await serve({
     service: "keys",
+    metrics: (openConnections) => createCallMetrics(registry, openConnections),
     listen: settings.listen,
     services: [KeyService, SignLogService],
     routes: (router) =>
       router
-        .service(KeyService, createKeyService({ engine, signLog }))
+        .service(KeyService, createKeyService({ engine, signLog: createCountingLog(signLog, registry) }))
         .service(SignLogService, createSignLogService(undefined)),
     interceptors: [admission],
     readiness,
@@ -83,10 +92,20 @@ export async function startKeyService(
   });
   origins = ownOrigins(server, settings.publicUrl);
 
+  const { metricsListen } = settings;
+  const scraped = await (metricsListen && serveMetrics({ listen: metricsListen, registry, log }))?.catch(
+    async (error: unknown) => {
+      await server.close();
+      throw error;
+    },
+  );
+
   return {
     ...server,
+    ...(scraped && { metricsUrl: scraped.url }),
     close: async () => {
       await server.close();
+      await scraped?.close();
       engine?.destroy();
       await signLog.close();
     },

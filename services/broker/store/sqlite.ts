@@ -32,10 +32,18 @@ export interface SqliteOptions {
   log: Logger;
   /** Where the file stops growing, in pages of 4 KiB: a disk that is full for tests. Default: the real disk. */
   maxPages?: number | undefined;
+  /** Told of each use of the store that failed. */
+  onFailure?: (() => void) | undefined;
 }
 
 /** Opens the store, bringing its schema up to date. @throws SettingsError when the file is not one that this program can use. */
-export async function openSqliteStore({ path, clientId, log, maxPages }: SqliteOptions): Promise<BrokerStore> {
+export async function openSqliteStore({
+  path,
+  clientId,
+  log,
+  maxPages,
+  onFailure,
+}: SqliteOptions): Promise<BrokerStore> {
   const db = new Kysely<Database>({ dialect: new LibsqlDialect(openFile(path, maxPages)) });
   try {
     await migrate(db, clientId, log);
@@ -46,7 +54,7 @@ export async function openSqliteStore({ path, clientId, log, maxPages }: SqliteO
   }
 
   log.info({ store: resolve(path) }, "the store is open");
-  const guard = createStoreGuard(log);
+  const guard = createStoreGuard(log, onFailure);
   return {
     ...guarded(repositories(db), guard),
     transaction: (work) => guard(() => db.transaction().execute((tx) => work(repositories(tx)))),

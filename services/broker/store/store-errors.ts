@@ -4,12 +4,14 @@ import type { Logger } from "@agentkeys/lib/log";
 /** Runs `work`; what goes wrong with the store itself becomes a `Failure` STORE_UNAVAILABLE, everything else stays as it is. */
 export type StoreGuard = <T>(work: () => Promise<T>) => Promise<T>;
 
-export function createStoreGuard(log: Logger): StoreGuard {
+/** `onFailure` is told of each that went wrong with the store. */
+export function createStoreGuard(log: Logger, onFailure: () => void = () => undefined): StoreGuard {
   return async (work) => {
     try {
       return await work();
     } catch (error) {
       if (!isOutage(error)) throw error;
+      onFailure();
       log.error({ err: { code: error.code, message: error.message } }, "the store failed");
       throw new Failure(
         ErrorReason.STORE_UNAVAILABLE,

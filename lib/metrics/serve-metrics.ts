@@ -1,0 +1,55 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+
+import type { Registry } from "prom-client";
+
+import type { Logger } from "../log.ts";
+
+/** Answers `GET /metrics`, and nothing else. */
+export interface MetricsServer {
+  url: string;
+  close(): Promise<void>;
+}
+
+/**
+ * Serves a registry at an address of its own, apart from what the world reaches: what is in it names nobody, but is nobody's business
+ * either. Rejects with Node's own error when the address cannot be listened on.
+ */
+export async function serveMetrics(o: {
+  listen: { host: string; port: number };
+  registry: Registry;
+  log: Logger;
+}): Promise<MetricsServer> {
+  const { listen, registry, log } = o;
+  const server = createServer((request, response) => {
+    const isScrape = request.url === "/metrics" && (request.method === "GET" || request.method === "HEAD");
+    // A web page in this machine's browser is no scraper.
+    if (!isScrape || request.headers.origin !== undefined) {
+      response.writeHead(isScrape ? 403 : 404).end();
+      return;
+    }
+    registry.metrics().then(
+      (text) => response.writeHead(200, { "content-type": registry.contentType }).end(text),
+      (error: unknown) => {
+        log.error({ err: error }, "the metrics could not be collected");
+        response.writeHead(500).end();
+      },
+    );
+  });
+  server.requestTimeout = 10_000;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(listen.port, listen.host, resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  const url = `http://${listen.host.includes(":") ? `[${listen.host}]` : listen.host}:${port}/metrics`;
+  log.info({ url }, "metrics");
+  return {
+    url,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
