@@ -19,7 +19,7 @@ export function completions({ stdout }: Pick<Io, "stdout">, program: Command, sh
   }
   const entries = program.commands.map((command) => ({
     name: command.name(),
-    description: command.description().replaceAll("'", ""),
+    description: command.description(),
     options: [...command.options.flatMap(({ long }) => (long == null ? [] : [long])), "--help"],
   }));
   stdout.write(script(entries));
@@ -48,28 +48,41 @@ complete -o default -F _agentkeys agentkeys
 
 function zsh(entries: readonly Entry[]): string {
   const commands = entries
-    .map(({ name, description }) => `    '${name}:${description.replaceAll(":", " -")}'`)
+    .map(({ name, description }) => `    ${quoted(`${name}:${description.replaceAll(":", " -")}`, "'\\''")}`)
     .join("\n");
-  const cases = entries.map(({ name, options }) => `    ${name}) compadd -- ${options.join(" ")} ;;`).join("\n");
+  const cases = entries.map(({ name, options }) => `    ${name}) options=(${options.join(" ")}) ;;`).join("\n");
   return `#compdef agentkeys
 # agentkeys completions for zsh: source <(agentkeys completions zsh)
 _agentkeys() {
   local -a commands=(
 ${commands}
   )
+  local -a options
   if (( CURRENT == 2 )); then _describe command commands; return; fi
   case $words[2] in
 ${cases}
   esac
+  if [[ $PREFIX == -* ]]; then compadd -a options; else _default; fi
 }
-compdef _agentkeys agentkeys
+# As a file of $fpath it is what runs when something is completed for the first time; sourced, it only has to be made known.
+if [[ $funcstack[1] == _agentkeys ]]; then
+  _agentkeys "$@"
+else
+  (( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
+  compdef _agentkeys agentkeys
+fi
 `;
 }
 
 function fish(entries: readonly Entry[]): string {
   const lines = entries.flatMap(({ name, description, options }) => [
-    `complete -c agentkeys -f -n __fish_use_subcommand -a ${name} -d '${description}'`,
+    `complete -c agentkeys -f -n __fish_use_subcommand -a ${name} -d ${quoted(description, "\\'")}`,
     ...options.map((option) => `complete -c agentkeys -n '__fish_seen_subcommand_from ${name}' -l ${option.slice(2)}`),
   ]);
   return `# agentkeys completions for fish: agentkeys completions fish | source\n${lines.join("\n")}\n`;
+}
+
+/** Between single quotes, in which a shell writes a quote as `escaped`. */
+function quoted(text: string, escaped: string): string {
+  return `'${text.replaceAll("'", escaped)}'`;
 }
