@@ -209,6 +209,23 @@ describe("a broker in development", () => {
   });
 });
 
+test("who has an account cannot be found out: a mailbox that has none is answered alike", async () => {
+  const [known, unknown] = [someone(), someone()];
+  await signIn(broker, known);
+  const { login } = broker.clients();
+  const shapes = [];
+  for (const email of [known, unknown]) {
+    const { loginId, loginSecret, userCode } = await login.startEmailLogin({ email });
+    const page = await (await postForm(broker, "review", mailedToken(broker, email))).text();
+    const alike = page
+      .replaceAll(email, "")
+      .replaceAll(userCode, "")
+      .replace(/[\w-]{43}|<time.*?<\/time>/g, "");
+    shapes.push({ alike, lengths: [loginId.length, loginSecret.length, userCode.length] });
+  }
+  expect(shapes[0]).toEqual(shapes[1]);
+});
+
 describe("secrets", () => {
   test("of a sign-in stand neither in the store nor in the log", async () => {
     const own = await startTestBroker();
