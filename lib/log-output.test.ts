@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
-import { createLogOutput } from "./log-output.ts";
+import { createLogOutput, standardOutput } from "./log-output.ts";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -57,4 +57,11 @@ test("once the reader is gone nothing is tried any more", () => {
   it.output.write("two\n");
   it.output.flush();
   expect(it.writes).toBe(1);
+});
+
+test("a process has one standard output, however many logs it makes", () => {
+  const before = process.listenerCount("exit");
+  const first = standardOutput();
+  expect(standardOutput()).toBe(first);
+  expect(process.listenerCount("exit") - before).toBeLessThanOrEqual(1);
 });

@@ -16,6 +16,13 @@ const RETRY_MS = 100;
  * room. When the reader is gone, nothing is written any more.
  */
 export function standardOutput(): LogOutput {
+  return (theOne ??= openStandardOutput());
+}
+
+/** A process has one, however many logs write to it: lines of two must not be mixed. */
+let theOne: LogOutput | undefined;
+
+function openStandardOutput(): LogOutput {
   // Node opens a pipe for writes that do not block with its stream, and only then.
   process.stdout.on("error", () => undefined);
   const output = createLogOutput((bytes) => writeSync(1, bytes));
