@@ -28,6 +28,8 @@ async function startPiped(service: "broker" | "keys", o: { full: boolean }) {
     cwd: folder,
     env: {
       PATH: process.env["PATH"],
+      // Has the compiler started as a process that shares this one's output, as any program's children may.
+      TSX_DISABLE_CACHE: "1",
       AGENTKEYS_BROKER_LISTEN: `127.0.0.1:${port}`,
       AGENTKEYS_KEYS_LISTEN: `127.0.0.1:${port}`,
       DEV_KEY_SERVICE_MASTER_SECRET: "ab".repeat(32),

@@ -1,4 +1,4 @@
-import { writeSync } from "node:fs";
+import { constants, fstatSync, openSync, writeSync } from "node:fs";
 
 /** Where a log's lines go. */
 export interface LogOutput {
@@ -23,11 +23,25 @@ export function standardOutput(): LogOutput {
 let theOne: LogOutput | undefined;
 
 function openStandardOutput(): LogOutput {
-  // Node opens a pipe for writes that do not block with its stream, and only then.
-  process.stdout.on("error", () => undefined);
-  const output = createLogOutput((bytes) => writeSync(1, bytes));
+  const descriptor = descriptorThatNeverBlocks();
+  const output = createLogOutput((bytes) => writeSync(descriptor, bytes));
   process.on("exit", output.flush);
   return output;
+}
+
+/**
+ * Whether writes block belongs to what was opened, which other processes may share (and Node makes it block again for each that it
+ * starts): so a pipe is opened once more, for this log alone, where the system allows it (Linux).
+ */
+function descriptorThatNeverBlocks(): number {
+  // The next best: Node makes a pipe or a socket one that does not block when its stream is asked for.
+  process.stdout.on("error", () => undefined);
+  try {
+    if (fstatSync(1).isFIFO()) return openSync("/proc/self/fd/1", constants.O_WRONLY | constants.O_NONBLOCK);
+  } catch {
+    // Another system, another user's pipe, or no reader left.
+  }
+  return 1;
 }
 
 /** `write` takes some of the bytes and says how many, or throws what the system calls an error: EAGAIN is "later", all others "never". */
