@@ -11,7 +11,10 @@ export interface Keeper {
 }
 
 export interface KeeperOptions {
-  store: Pick<Repositories, "logins" | "oauthRequests" | "passkeyChallenges" | "challenges" | "sessions" | "notices" | "audit">;
+  store: Pick<
+    Repositories,
+    "logins" | "oauthRequests" | "passkeyChallenges" | "challenges" | "sessions" | "notices" | "audit"
+  >;
   /** How long an account's history is kept, in milliseconds. */
   historyMs: number;
   /** What else is done each time: steps of the rotation of keys, mails that wait. */
