@@ -59,6 +59,22 @@ export async function linkIdentity(parts: AccountParts, request: ProvenRequest):
   });
 }
 
+/**
+ * The offer that `linkIdentity` would answer with, changing nothing: undefined where the identity has no other account.
+ * @throws Failure as linkIdentity
+ */
+export async function reviewMerge(parts: AccountParts, request: ProvenRequest): Promise<MergeOffer | undefined> {
+  const { session } = request;
+  const login = await confirmedLogin(parts, request, "link");
+  const { omniAccount } = nameOf(login, parts.clientId);
+  return parts.transaction(async (tx) => {
+    await freshSession(tx, session, parts.clock(), PROOF_FOR_LINK_MS);
+    const known = await tx.identities.find(omniAccount);
+    if (known === undefined || known.anchor === session.anchor) return undefined;
+    return offerFor(tx, parts, session.anchor, known, login);
+  });
+}
+
 /** Links an identity that is in no account, with its passkey where it is one, in its caller's transaction; and tells the others. */
 export async function addIdentity(
   tx: AccountStores,

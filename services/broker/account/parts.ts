@@ -30,10 +30,13 @@ export interface AccountParts extends IdentityRules {
   random: RandomBytes;
 }
 
+/** Who acts: the session of a machine or of a browser. */
+export type Actor = Pick<Session, "id" | "anchor">;
+
 /** Who asks, and the sign-in with the other identity that they hold. */
 export interface ProvenRequest {
   login: HeldLogin;
-  session: Session;
+  session: Actor;
   caller: Caller;
 }
 
@@ -45,7 +48,7 @@ export const PROOF_FOR_UNLINK_MS = 5 * MINUTE;
 /** The session's record, if its person proved who they are lately enough. @throws Failure FRESH_SIGN_IN_REQUIRED, SESSION_REVOKED */
 export async function freshSession(
   { sessions }: Pick<AccountStores, "sessions">,
-  { id }: Pick<Session, "id">,
+  { id }: Actor,
   now: number,
   maxAgeMs: number,
 ): Promise<SessionRecord> {
@@ -54,9 +57,14 @@ export async function freshSession(
   if (record === undefined || record.revokedAt !== undefined) {
     throw new Failure(ErrorReason.SESSION_REVOKED, "the session was revoked; sign in again");
   }
-  if (now - record.provenAt <= maxAgeMs) return record;
+  if (isFresh(record, now, maxAgeMs)) return record;
   throw new Failure(
     ErrorReason.FRESH_SIGN_IN_REQUIRED,
     `this needs a sign-in within the last ${maxAgeMs / MINUTE} minutes: sign in once more with an identity of this account (StepUp)`,
   );
+}
+
+/** Whether somebody proved who they are lately enough. */
+export function isFresh({ provenAt }: Pick<SessionRecord, "provenAt">, now: number, maxAgeMs: number): boolean {
+  return now - provenAt <= maxAgeMs;
 }

@@ -1,12 +1,11 @@
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
-import type { Session } from "@agentkeys/lib/session";
 
 import { auditEvent, type Caller } from "../audit/index.ts";
 import { admissionRefusal } from "../identity/index.ts";
 import { gone } from "../login/index.ts";
 import { subjectOf, tellOthers } from "../notices/index.ts";
 import { confirmedLogin, nameOf } from "./link-identity.ts";
-import { type AccountParts, freshSession, PROOF_FOR_UNLINK_MS, type ProvenRequest } from "./parts.ts";
+import { type AccountParts, type Actor, freshSession, PROOF_FOR_UNLINK_MS, type ProvenRequest } from "./parts.ts";
 
 /**
  * Makes the session as fresh as a new one, by a confirmed sign-in with an identity of its account, which is spent; gives until when.
@@ -41,7 +40,7 @@ export async function stepUp(parts: AccountParts, request: ProvenRequest): Promi
 /** Lifts a freeze. What was suspended stays so. @throws Failure FRESH_SIGN_IN_REQUIRED */
 export async function unfreezeAccount(
   parts: AccountParts,
-  { session, caller }: { session: Session; caller: Caller },
+  { session, caller }: { session: Actor; caller: Caller },
 ): Promise<void> {
   const { anchor, id: sessionId } = session;
   await parts.transaction(async (tx) => {

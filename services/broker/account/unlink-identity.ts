@@ -1,10 +1,9 @@
 import type { OmniAccount } from "@agentkeys/lib/account";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
-import type { Session } from "@agentkeys/lib/session";
 
 import { auditEvent, type Caller } from "../audit/index.ts";
 import { subjectOf, tellOthers } from "../notices/index.ts";
-import { type AccountParts, freshSession, PROOF_FOR_UNLINK_MS } from "./parts.ts";
+import { type AccountParts, type Actor, freshSession, PROOF_FOR_UNLINK_MS } from "./parts.ts";
 
 /**
  * Takes an identity off the session's account, and ends the sessions that it signed in. One that can sign in always stays.
@@ -12,7 +11,7 @@ import { type AccountParts, freshSession, PROOF_FOR_UNLINK_MS } from "./parts.ts
  */
 export async function unlinkIdentity(
   parts: AccountParts,
-  { identity: target, session, caller }: { identity: OmniAccount; session: Session; caller: Caller },
+  { identity: target, session, caller }: { identity: OmniAccount; session: Actor; caller: Caller },
 ): Promise<void> {
   const { anchor, id: sessionId } = session;
   await parts.transaction(async (tx) => {

@@ -2,9 +2,9 @@ import { SECOND } from "@agentkeys/lib/clock";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
 import { auditEvent, type Caller } from "../audit/index.ts";
-import { admit, type Identity, nameIdentity } from "../identity/index.ts";
+import { type Account, admit, type Identity, nameIdentity } from "../identity/index.ts";
 import { tellOthers } from "../notices/index.ts";
-import type { IssuedSession } from "../token/index.ts";
+import type { IssuedSession, SessionRecord, SessionStore } from "../token/index.ts";
 import { type HeldLogin, heldLogin } from "./held-login.ts";
 import type { LoginParts } from "./parts.ts";
 import { gone, next, pending } from "./state-machine.ts";
@@ -38,33 +38,40 @@ export async function awaitLogin(
     if (!(status instanceof Failure)) {
       // Nobody would get what is handed out once only.
       if (signal.aborted) throw pending();
-      return collect(parts, login, collection.caller);
+      return collectLogin(parts, login, collection.caller, (sessions, { identity, account }) =>
+        parts.sessionIssuer.issueIdentitySession(sessions, {
+          anchor: identity.anchor,
+          identity: identity.omniAccount,
+          deviceName: login.deviceName,
+          sourceAddress: login.sourceAddress,
+          restricted: account.frozenAt !== undefined,
+          ...(login.dpopThumbprint !== undefined && { dpopThumbprint: login.dpopThumbprint }),
+        }),
+      );
     }
     if (status.reason !== ErrorReason.LOGIN_PENDING || patience <= 0) throw status;
     if (!(await bell.wait(login.loginId, Math.min(POLL_MS, patience), signal))) throw status;
   }
 }
 
-async function collect(
+/**
+ * Spends a confirmed sign-in, admits its person, and makes their session, in one transaction.
+ * @throws Failure LOGIN_NOT_FOUND, IDENTITY_SUSPENDED, IDENTITY_UNLINKED, SECOND_IDENTITY_REQUIRED
+ */
+export async function collectLogin<T extends { record: SessionRecord }>(
   parts: LoginParts,
   login: Login,
   caller: Caller,
-): Promise<IssuedSession & { identity: Identity }> {
-  const { transaction, sessionIssuer, clientId, clock } = parts;
+  makeSession: (sessions: SessionStore, admitted: { identity: Identity; account: Account }) => Promise<T>,
+): Promise<T & { identity: Identity }> {
+  const { transaction, clientId, clock } = parts;
   if (login.identity === undefined) throw new Error("a confirmed sign-in names nobody");
   const name = nameIdentity(login.identity, clientId);
   const issued = await transaction(async (tx) => {
     const now = clock();
     if (!(await tx.logins.advance(login.loginId, "confirmed", "collected", now))) return undefined;
     const { identity, account } = await admit(tx, name, parts, now);
-    const session = await sessionIssuer.issueIdentitySession(tx.sessions, {
-      anchor: identity.anchor,
-      identity: identity.omniAccount,
-      deviceName: login.deviceName,
-      sourceAddress: login.sourceAddress,
-      restricted: account.frozenAt !== undefined,
-      ...(login.dpopThumbprint !== undefined && { dpopThumbprint: login.dpopThumbprint }),
-    });
+    const session = await makeSession(tx.sessions, { identity, account });
     const facts = { anchor: identity.anchor, sessionId: session.record.sessionId, subject: name.value };
     await tx.audit.append(auditEvent(now, caller, { action: "login.collected", ...facts }));
     const machine = {

@@ -1,11 +1,12 @@
 /** Signing in: a person confirms, somewhere else, what a program started. One folder per method. */
-export { awaitLogin, type Collection } from "./await-login.ts";
+export { awaitLogin, collectLogin, type Collection } from "./await-login.ts";
 export { type Bell, createBell } from "./bell.ts";
+export { BROWSER_BINDING, isForBrowser } from "./browser-login.ts";
 export { decideLogin, findByHandle, type LoginHandle, reviewLogin } from "./decide-login.ts";
 export { type DeviceName, parseDeviceName } from "./device-name.ts";
 export { startEmailLogin } from "./email/start-email-login.ts";
 export { type HeldLogin, heldLogin } from "./held-login.ts";
-export { LOGIN_LIFE_MS } from "./new-login.ts";
+export { LOGIN_LIFE_MS, type LoginRequest, type StartedLogin } from "./new-login.ts";
 export * from "./oauth/index.ts";
 export { askPasskey, proveByPasskey, provenHere, type PasskeyVisit } from "./passkey/prove-by-passkey.ts";
 export { startPasskeyLogin } from "./passkey/start-passkey-login.ts";

@@ -16,6 +16,10 @@ export function createSessionStore(db: Kysely<Database>): SessionStore {
       const row = await db.selectFrom("session").selectAll().where("session_id", "=", sessionId).executeTakeFirst();
       return row && sessionOf(row);
     },
+    findByCookie: async (cookieHash) => {
+      const row = await db.selectFrom("session").selectAll().where("cookie_hash", "=", cookieHash).executeTakeFirst();
+      return row && sessionOf(row);
+    },
     listLive: async (anchor, now) => {
       const rows = await db
         .selectFrom("session")
@@ -74,6 +78,27 @@ export function createSessionStore(db: Kysely<Database>): SessionStore {
         .where("session_id", "=", sessionId)
         .where((e) => e.or([e("last_used_at", "is", null), e("last_used_at", "<", now - 60_000)]))
         .execute();
+    },
+    extend: async (sessionId, expiresAt, now) => {
+      await db
+        .updateTable("session")
+        .set({ last_used_at: now, expires_at: expiresAt })
+        .where("session_id", "=", sessionId)
+        .where("revoked_at", "is", null)
+        .where("expires_at", ">", now)
+        .execute();
+    },
+    changeCookie: async (sessionId, cookieHash, now) => {
+      const row = await db
+        .updateTable("session")
+        .set({ cookie_hash: cookieHash })
+        .where("session_id", "=", sessionId)
+        .where("kind", "=", "browser")
+        .where("revoked_at", "is", null)
+        .where("expires_at", ">", now)
+        .returning("session_id")
+        .executeTakeFirst();
+      return row !== undefined;
     },
     noteAudience: async (sessionId, audience) => {
       await sql`

@@ -17,7 +17,7 @@ export interface RevocationParts {
 export async function revokeSession(
   { transaction, clock }: RevocationParts,
   target: string,
-  { anchor, id: sessionId }: Session,
+  { anchor, id: sessionId }: Pick<Session, "id" | "anchor">,
   caller: Caller,
 ): Promise<string[]> {
   const ended = await transaction(async (tx) => {

@@ -38,6 +38,8 @@ export interface SessionRecord {
 export interface SessionStore {
   insert(session: SessionRecord): Promise<void>;
   find(sessionId: string): Promise<SessionRecord | undefined>;
+  /** The browser's session whose cookie has this SHA-256, live or not. */
+  findByCookie(cookieHash: string): Promise<SessionRecord | undefined>;
   /** Sessions that still work, the newest first. */
   listLive(anchor: OmniAccount, now: number): Promise<SessionRecord[]>;
   /** Ends a live session and all that came from it; returns their ids, none when there was nothing to end. */
@@ -55,6 +57,10 @@ export interface SessionStore {
   prove(sessionId: string, now: number): Promise<void>;
   /** Notes that it was used, at most once a minute. */
   touch(sessionId: string, now: number): Promise<void>;
+  /** Notes that a live session was used, and when it ends now. */
+  extend(sessionId: string, expiresAt: number, now: number): Promise<void>;
+  /** Gives the session of a browser another cookie: true where it is still live. */
+  changeCookie(sessionId: string, cookieHash: string, now: number): Promise<boolean>;
   /** Notes for whom it minted, on the session that it came from as well. */
   noteAudience(sessionId: string, audience: string): Promise<void>;
   /** The ids of revoked sessions whose tokens have not expired. */

@@ -46,6 +46,7 @@ export function createGithubProvider({
   return {
     name,
     title,
+    issuer: baseUrl,
     authorizationUrl: ({ state, codeVerifier, redirectUri }) => {
       const url = new URL(`${baseUrl}/login/oauth/authorize`);
       url.search = new URLSearchParams({

@@ -64,6 +64,7 @@ export function createOidcProvider(settings: OidcProviderSettings, clock: Clock)
   return {
     name,
     title,
+    issuer: settings.issuer,
     authorizationUrl: async ({ state, nonce, codeVerifier, redirectUri }) =>
       oidc.buildAuthorizationUrl(await configuration(), {
         redirect_uri: redirectUri,

@@ -19,6 +19,8 @@ export interface IdentityProvider {
   name: string;
   /** For people. */
   title: string;
+  /** What stands before the `|` of the identities that it names. */
+  issuer: string;
   /** Where the browser is sent. @throws Failure PROVIDER_UNAVAILABLE */
   authorizationUrl(request: AuthorizationRequest): Promise<URL>;
   /**
