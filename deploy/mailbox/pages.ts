@@ -1,6 +1,7 @@
-import { html } from "hono/html";
+import { html, raw } from "hono/html";
 
 import { type Mail, piecesOf } from "./inbox.ts";
+import { style } from "./style.ts";
 
 type Html = ReturnType<typeof html>;
 
@@ -10,14 +11,13 @@ export function inboxPage(mails: readonly Mail[]): Html {
     "Mailbox",
     mails.length === 0
       ? html`<p>No mail yet. Reload this page after something was sent.</p>`
-      : html`<ul class="mails">
+      : html`<ul class="rows mails">
           ${mails.map(
             (mail) =>
               html`<li>
                 <a href="/mails/${mail.id}">
                   <strong>${subjectOf(mail)}</strong>
-                  <span>to ${mail.to.join(", ")}</span>
-                  ${time(mail)}
+                  <span class="soft">To ${mail.to.join(", ")}, ${time(mail)}</span>
                 </a>
               </li>`,
           )}
@@ -68,17 +68,27 @@ function page(title: string, content: Html): Html {
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <title>${title} · development mailbox</title>
-        <link rel="stylesheet" href="/assets/style.css" />
+        ${raw(`<style>${style}</style>`)}
       </head>
-      <body>
-        <p class="warning">
-          <strong>Development mailbox.</strong> It keeps every mail, shows it to anyone who can open this page, and
-          sends nothing on.
-        </p>
+      <body class="wide">
+        <header>
+          <a href="/"
+            ><svg viewBox="0 0 24 24" aria-hidden="true">
+              <circle cx="8" cy="12" r="4.5" />
+              <path d="M12.5 12H21v4M17 12v3" /></svg
+            >AgentKeys mailbox</a
+          >
+        </header>
         <main>
-          <h1>${title}</h1>
-          ${content}
+          <p class="banner">
+            DEVELOPMENT: this mailbox keeps every mail, shows it to anyone who can open this page, and sends nothing on.
+          </p>
+          <div class="card">
+            <h1>${title}</h1>
+            ${content}
+          </div>
         </main>
+        <footer>This page loads nothing from anywhere else.</footer>
       </body>
     </html>`;
 }

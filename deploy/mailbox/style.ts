@@ -1,15 +1,12 @@
-/** The pages' style sheet, served as one file because the pages' policy allows no inline styles. */
-export const style = `
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { margin: 0; }
-main { max-width: 44rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.5rem; overflow-wrap: anywhere; }
-.warning { margin: 0; padding: 0.75rem 1rem; background: #ffe08a; color: #3a2c00; }
-.mails { list-style: none; padding: 0; }
-.mails a { display: grid; padding: 0.75rem 0; border-bottom: 1px solid color-mix(in srgb, currentColor 25%, transparent); color: inherit; text-decoration: none; overflow-wrap: anywhere; }
-.mails a:hover strong, .mails a:focus-visible strong { text-decoration: underline; }
-time, dt { opacity: 0.75; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.25rem 1rem; }
-dd { margin: 0; overflow-wrap: anywhere; }
-pre { padding: 1rem; border: 1px solid color-mix(in srgb, currentColor 25%, transparent); border-radius: 0.5rem; white-space: pre-wrap; overflow-wrap: anywhere; font: inherit; }
+import { createHash } from "node:crypto";
+
+import { styleSheet } from "@agentkeys/lib/look/style-sheet";
+
+/** The look of all our pages, and what only a mailbox has. */
+export const style = `${styleSheet}
+.mails a { display: grid; flex: 1; gap: .1rem; color: inherit; text-decoration: none; }
+.mails a:hover strong { text-decoration: underline; }
 `;
+
+/** The one style that the pages' policy lets through, by its hash (CSP Level 3 section 2.3.1). */
+export const styleSource = `'sha256-${createHash("sha256").update(style, "utf8").digest("base64")}'`;

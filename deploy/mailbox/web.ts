@@ -4,12 +4,12 @@ import { type Context, Hono } from "hono";
 
 import type { Inbox, Mail, MailFilter } from "./inbox.ts";
 import { inboxPage, mailPage, notFoundPage } from "./pages.ts";
-import { style } from "./style.ts";
+import { styleSource } from "./style.ts";
 
 /** The longest that a call may wait for a mail. */
 const MAX_WAIT_MS = 30_000;
 
-const PAGE_POLICY = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const PAGE_POLICY = `default-src 'none'; style-src ${styleSource}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 /** A mail's own HTML is anybody's: it gets an origin of its own, no scripts, and nothing from the network. */
 const MAIL_POLICY = `sandbox allow-popups; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 
@@ -36,7 +36,6 @@ export function createWeb(inbox: Inbox): Hono {
   });
 
   for (const path of ["/livez", "/readyz"]) app.get(path, (context) => context.json({ status: "ok" }));
-  app.get("/assets/style.css", (context) => context.body(style, 200, { "content-type": "text/css; charset=utf-8" }));
 
   app.get("/", (context) => context.html(inboxPage(inbox.list())));
   app.get("/mails/:id{[0-9]+}", (context) => {

@@ -60,8 +60,8 @@ async function visit(browser: Browser, link: string, buttonName: string): Promis
     // The page's script takes the token out of the link and goes on by itself.
     await page.waitForURL("**/login/review");
     const review = await page.locator("body").innerText();
-    const button = page.getByRole("button", { name: buttonName });
-    if ((await button.count()) !== 1) throw new Error(`The page shows no button "${buttonName}": ${review}`);
+    const button = page.getByRole("button", { name: new RegExp(`^${buttonName}`) });
+    if ((await button.count()) !== 1) throw new Error(`The page shows no button "${buttonName.trim()}": ${review}`);
     await button.click();
     await page.waitForURL((url) => url.pathname !== "/login/review");
     return { review, outcome: await page.locator("body").innerText() };

@@ -2,7 +2,7 @@
 export interface Confirmer {
   /** What kind of browser it is, for people. */
   readonly name: string;
-  /** Presses "Yes, sign it in". Throws when the pages are not as a person would need them. */
+  /** Presses the button that begins with "Yes", whatever it agrees to. Throws when the pages are not as a person would need them. */
   confirm(link: string): Promise<Visit>;
   /** Presses "No, this is not me". */
   refuse(link: string): Promise<Visit>;
@@ -17,4 +17,5 @@ export interface Visit {
   outcome: string;
 }
 
-export const BUTTONS = { confirm: "Yes, sign it in", refuse: "No, this is not me" } as const;
+/** How the names of the two buttons begin: what "Yes" agrees to stands behind it. */
+export const BUTTONS = { confirm: "Yes, ", refuse: "No, this is not me" } as const;

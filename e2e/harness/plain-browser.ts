@@ -21,8 +21,8 @@ async function visit(link: string, buttonName: string): Promise<Visit> {
   const entry = formsIn(first).find((form) => form.textField !== undefined);
   if (entry?.textField === undefined) throw new Error(`${url.href} shows no form for the token`);
   const review = await submit(url, entry, { [entry.textField]: token });
-  const form = formsIn(review).find(({ buttons }) => buttons.includes(buttonName));
-  if (form === undefined) throw new Error(`The page shows no button "${buttonName}": ${textOf(review)}`);
+  const form = formsIn(review).find(({ buttons }) => buttons.some((each) => each.startsWith(buttonName)));
+  if (form === undefined) throw new Error(`The page shows no button "${buttonName.trim()}": ${textOf(review)}`);
   return { review: textOf(review), outcome: textOf(await submit(url, form)) };
 }
 

@@ -181,6 +181,7 @@ async function startOn(
     readiness: readinessOf(store, mailer, [sessionKeys, oidcKeys], providers, contractWallets),
     pages: createPages({
       login,
+      account: { ...login, mailer, onMailError },
       wallet: walletParts,
       notices: shared,
       wellKnown: { publicUrl: issuer, oidcKeys, sessionKeys },

@@ -46,7 +46,7 @@ export async function noticeMail(
     text: `${lead}\n\n${lines}\n\n${advice}\n\n  ${link.reveal()}\n\nOpening the link changes nothing: only the press of a button on the page does. It works for a week.\n`,
     html: await mailBody({
       title,
-      lead,
+      lead: `This is about the AgentKeys account that this address belongs to.`,
       rows,
       button: { text: "This was not me", link },
       foot: `${advice} Opening the link changes nothing: only the press of a button on the page does. It works for a week.`,

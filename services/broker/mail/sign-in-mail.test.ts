@@ -5,6 +5,8 @@ import { Secret } from "@agentkeys/lib/secret";
 import { signInMail } from "./sign-in-mail.ts";
 
 const facts = {
+  purpose: "sign-in" as const,
+  screen: "terminal" as const,
   email: "ada@example.com",
   userCode: "BCDF-GHJK",
   deviceName: "ada's MacBook (work)",
@@ -50,5 +52,5 @@ test("what a stranger types as the machine's name is text in the HTML, and one l
 
 test("the HTML loads nothing and runs nothing", async () => {
   const { html } = await mailOf();
-  expect(html).not.toMatch(/<(img|script|link|iframe|form|style)|url\(|src=/i);
+  expect(html).not.toMatch(/<(img|script|link|iframe|form)|url\(|@import|@font-face|src=/i);
 });

@@ -21,7 +21,16 @@ const start = async (options?: SMTPServerOptions): Promise<MailServer> => (serve
 const link = `https://broker.example/login#${"t".repeat(43)}`;
 const mailTo = (email: string, deviceName = "ada's laptop") =>
   signInMail(
-    { email, userCode: "BCDF-GHJK", deviceName, sourceAddress: "192.0.2.7", createdAt: 0, expiresAt: 900_000 },
+    {
+      purpose: "sign-in",
+      screen: "terminal",
+      email,
+      userCode: "BCDF-GHJK",
+      deviceName,
+      sourceAddress: "192.0.2.7",
+      createdAt: 0,
+      expiresAt: 900_000,
+    },
     new Secret(link),
   );
 const mailer = (host: string, port: number, options: Partial<SmtpOptions> & { query?: string } = {}) =>

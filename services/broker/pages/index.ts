@@ -9,9 +9,13 @@ import { isLoopback } from "@agentkeys/lib/settings/kinds";
 import type { OauthParts } from "../login/index.ts";
 import type { DevMailbox } from "../mail/index.ts";
 import type { ReportParts } from "../notices/index.ts";
-import { loginScript, styleSheet } from "./assets.ts";
+import { accountPages } from "./account/index.ts";
+import type { AccountPageParts } from "./account/parts.ts";
+import { loginScript, waitingScript } from "./assets.ts";
+import type { PageEnv } from "./forms.ts";
+import { styleSource } from "./layout.ts";
 import { linkPage } from "./login-pages.ts";
-import { comeBack, type PageEnv, showReturned, takeStep } from "./login-steps.ts";
+import { comeBack, showReturned, takeStep } from "./login-steps.ts";
 import { noticeLinkPage, takeNoticeStep } from "./notice-pages.ts";
 import { homePage, mailboxPage, problemPage } from "./other-pages.ts";
 import { passkeyScript } from "./passkey-script.ts";
@@ -23,6 +27,7 @@ import { wellKnown, type WellKnownParts } from "./well-known.ts";
 
 export interface PagesParts {
   login: OauthParts;
+  account: AccountPageParts;
   wallet: WalletStepParts["wallet"];
   notices: ReportParts;
   wellKnown: WellKnownParts;
@@ -35,18 +40,13 @@ export interface PagesParts {
 /** Everything that a browser sees. A GET or HEAD changes nothing; a POST only if it comes from a page of ours. */
 export function createPages(parts: PagesParts): (request: Request, info: RequestInfo) => Response | Promise<Response> {
   const app = new Hono<PageEnv>();
-  // Runs after the headers were set: a page whose script talks to this server says so.
-  app.use(async (c, next) => {
-    await next();
-    if (c.get("fetches") !== true) return;
-    const policy = c.res.headers.get("content-security-policy") ?? "";
-    c.res.headers.set("content-security-policy", `${policy}; connect-src 'self'`);
-  });
   app.use(
     secureHeaders({
       contentSecurityPolicy: {
         defaultSrc: ["'none'"],
-        styleSrc: ["'self'"],
+        styleSrc: [styleSource],
+        imgSrc: ["data:"],
+        connectSrc: ["'self'"],
         scriptSrc: ["'self'"],
         formAction: ["'self'"],
         frameAncestors: ["'none'"],
@@ -64,7 +64,7 @@ export function createPages(parts: PagesParts): (request: Request, info: Request
   });
   const limited = (maxSize: number): MiddlewareHandler<PageEnv> =>
     bodyLimit({ maxSize, onError: (c) => c.html(problemPage(tooLarge), 413) });
-  for (const path of ["/login/:step", "/notice/*"]) app.use(path, limited(8192));
+  for (const path of ["/login/:step", "/notice/*", "/account/*"]) app.use(path, limited(8192));
   // The signature of a contract wallet alone may be as long as that.
   app.use("/login/:method/:step", limited(16_384));
 
@@ -77,18 +77,7 @@ export function createPages(parts: PagesParts): (request: Request, info: Request
   }
 
   app.get("/", (c) => c.html(homePage({ publicUrl: parts.publicUrl(), hasMailbox: devMailbox !== undefined })));
-  app.get("/assets/style.css", (c) =>
-    c.body(styleSheet, 200, { "content-type": "text/css; charset=utf-8", ...cached }),
-  );
-  app.get("/assets/login.js", (c) =>
-    c.body(loginScript, 200, { "content-type": "text/javascript; charset=utf-8", ...cached }),
-  );
-  app.get("/assets/passkey.js", (c) =>
-    c.body(passkeyScript, 200, { "content-type": "text/javascript; charset=utf-8", ...cached }),
-  );
-  app.get("/assets/wallet.js", (c) =>
-    c.body(walletScript, 200, { "content-type": "text/javascript; charset=utf-8", ...cached }),
-  );
+  for (const [path, script] of scripts) app.get(path, (c) => c.body(script, 200, scriptHeaders));
   app.get("/login", (c) => c.html(linkPage()));
   for (const step of ["review", "continue", "confirm", "refuse"] as const) {
     app.post(`/login/${step}`, (c) => takeStep(parts, step, c));
@@ -112,6 +101,7 @@ export function createPages(parts: PagesParts): (request: Request, info: Request
     app.post(`/notice/${step}`, (c) => takeNoticeStep(parts, step, c));
     app.get(`/notice/${step}`, (c) => c.redirect("/notice", 303));
   }
+  accountPages(app, parts.account);
   wellKnown(app, parts.wellKnown);
   if (devMailbox !== undefined) app.get("/dev/mailbox", (c) => c.html(mailboxPage(devMailbox.list())));
 
@@ -129,7 +119,13 @@ export function createPages(parts: PagesParts): (request: Request, info: Request
   return (request, info) => app.fetch(request, { info });
 }
 
-const cached = { "cache-control": "public, max-age=3600" };
+const scriptHeaders = { "content-type": "text/javascript; charset=utf-8", "cache-control": "public, max-age=3600" };
+const scripts = [
+  ["/assets/login.js", loginScript],
+  ["/assets/waiting.js", waitingScript],
+  ["/assets/wallet.js", walletScript],
+  ["/assets/passkey.js", passkeyScript],
+] as const;
 
 const tooLarge = { title: "Too large", explanation: "That is no link of ours." };
 const notFromHere = {

@@ -2,6 +2,8 @@ import { html } from "hono/html";
 
 import type { Login } from "../login/index.ts";
 import { type Markup, page } from "./layout.ts";
+import { isForBrowser } from "../login/index.ts";
+import { wordsOf } from "./purpose-words.ts";
 
 /** Where a mailed link leads. With JavaScript it goes on by itself; without, the link is pasted. */
 export function linkPage(): Markup {
@@ -29,10 +31,14 @@ export interface ReviewOptions {
   readerAddress: string;
   /** What the identity provider is called, where there is one. */
   providerTitle?: string;
+  /** Whether the browser that reads it is the one that started the sign-in. */
+  startedHere: boolean;
 }
 
 /** What is being signed in, and the two buttons. Before the provider is asked, the first one leads there. */
-export function reviewPage(login: Login, { field, readerAddress, providerTitle }: ReviewOptions): Markup {
+export function reviewPage(login: Login, options: ReviewOptions): Markup {
+  const { field, readerAddress, providerTitle } = options;
+  const words = wordsOf(login);
   const choice = (action: string, label: string, style: string): Markup =>
     html`<form method="post" action="/login/${action}">
       <input type="hidden" name="${field[0]}" value="${field[1]}" />
@@ -41,29 +47,27 @@ export function reviewPage(login: Login, { field, readerAddress, providerTitle }
   const yes =
     login.identity === undefined
       ? choice("continue", `Yes, go on to ${providerTitle ?? "the provider"}`, "go")
-      : choice("confirm", "Yes, sign it in", "go");
+      : choice("confirm", words.yes, "go");
   return page({
-    title: "Confirm the sign-in",
+    title: words.title,
     body: html`<div class="card">
-      <h1>Does your terminal show this code?</h1>
+      <h1>${words.question}</h1>
       <p class="code">${login.userCode}</p>
+      ${warnings(login, options.startedHere)}
       <dl>
         ${who(login, providerTitle)} ${signInFacts(login, readerAddress)}
       </dl>
       <div class="choices">
         ${yes} ${choice("refuse", "No, this is not me", "")}
       </div>
-      <p class="soft">
-        Yes gives the agents on that machine short-lived AWS credentials in your name. Press it only if you started this
-        sign-in yourself and the codes are the same.
-      </p>
+      <p class="soft">Yes ${words.consequence} Press it only if you started this yourself and the codes are the same.</p>
     </div>`,
   });
 }
 
 /** Which machine, from where and since when: what a person knows a sign-in of their own by. */
 export function signInFacts(login: Login, readerAddress: string): Markup {
-  return html`<dt>Machine</dt>
+  return html`<dt>${isForBrowser(login) ? "Browser" : "Machine"}</dt>
     <dd>${machine(login, "not named")}</dd>
     <dt>From</dt>
     <dd>${login.sourceAddress}${readerAddress === login.sourceAddress ? "" : elsewhere(readerAddress)}</dd>
@@ -116,30 +120,37 @@ export function machine({ deviceName }: Login, unnamed: string): Markup | string
   return deviceName === "" ? unnamed : html`<bdi>${deviceName}</bdi>`;
 }
 
-export function confirmedPage(login: Login): Markup {
-  const title = login.purpose === "sign-in" ? "Signed in" : "Confirmed";
-  return page({
-    title,
-    body: html`<div class="card">
-      ${tick}
-      <h1>${title}</h1>
-      <p>${outcome(login)}</p>
-      <p class="soft">You can close this page and go back to your terminal.</p>
-    </div>`,
-  });
+/** What whoever was sent this page by somebody else has to know before anything. */
+export function warnings(login: Login, startedHere: boolean): Markup {
+  const { warning } = wordsOf(login);
+  return html`${warning === undefined ? "" : html`<p class="note">${warning}</p>`}${
+    isForBrowser(login) && !startedHere ? html`<p class="note">${notThisBrowser}</p>` : ""
+  }`;
 }
 
-function outcome(login: Login): Markup {
-  const who = html`${login.identity?.value ?? ""}${called(login.identity?.displayName)}`;
-  const what = machine(login, "The machine");
-  switch (login.purpose) {
-    case "sign-in":
-      return html`${what} is signed in as ${who}.`;
-    case "link":
-      return html`${what} can link ${who} to its account now.`;
-    case "step-up":
-      return html`${what} knows that ${who} is there, for what needs a fresh sign-in.`;
-  }
+const notThisBrowser =
+  "This browser did not start it: another one did, which must be yours and show the same code. If you came here from a mail that you did not ask for, say no.";
+
+/** The person has agreed. What was started in this very browser goes on in it. */
+export function confirmedPage(login: Login, startedHere: boolean): Markup {
+  const { done } = wordsOf(login);
+  const here = startedHere && isForBrowser(login);
+  const path = `/account/waiting/${login.loginId}`;
+  return page({
+    title: done.title,
+    // In the one tab that went to the provider and came back; after a mail, another tab waits for it.
+    ...(here && login.method !== "email" && { goTo: path }),
+    body: html`<div class="card">
+      ${tick}
+      <h1>${done.title}</h1>
+      <p>${done.text(machine(login, "The machine"), html`<bdi>${login.identity?.value ?? ""}</bdi>${called(login.identity?.displayName)}`)}</p>
+      ${
+        here
+          ? html`<a class="button go" href="${path}">Go on to your account</a>`
+          : html`<p class="soft">You can close this page and go back to ${isForBrowser(login) ? "the browser that waits for it" : "your terminal"}.</p>`
+      }
+    </div>`,
+  });
 }
 
 export const tick = html`<svg class="tick" viewBox="0 0 24 24" aria-hidden="true">

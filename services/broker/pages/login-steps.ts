@@ -1,7 +1,6 @@
 import type { Context } from "hono";
 
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
-import type { RequestInfo } from "@agentkeys/lib/rpc";
 
 import {
   AnswerRefused,
@@ -15,19 +14,15 @@ import {
   returnFromProvider,
   reviewLogin,
 } from "../login/index.ts";
+import { waitingLogin } from "./account/waiting-cookie.ts";
 import { browserSecret, ensureBrowserSecret } from "./cookies.ts";
+import { isForm, type PageEnv } from "./forms.ts";
 import type { Markup } from "./layout.ts";
 import { confirmedPage, type FormField, leavingPage, refusedPage, reviewPage } from "./login-pages.ts";
 import { passkeyReviewPage } from "./passkey-pages.ts";
 import { type Problem, problemPage } from "./other-pages.ts";
 import { fromOwnPage } from "./same-origin.ts";
 import { walletReviewPage } from "./wallet-pages.ts";
-
-export type PageEnv = {
-  Bindings: { info: RequestInfo };
-  /** Whether the page's script may ask this server for more: only where it says so. */
-  Variables: { fetches?: boolean };
-};
 
 export interface LoginStepParts {
   login: OauthParts;
@@ -61,7 +56,7 @@ export async function showReturned({ login: parts }: LoginStepParts, c: Context<
     const loginId = c.req.param("login") ?? "";
     const handle = { loginId, browserSecret: browserSecret(c) ?? "" };
     const login = await reviewLogin(parts, handle, c.env.info);
-    return c.html(reviewPage(login, reviewOptions(parts, login, ["login", loginId], c.env.info)));
+    return c.html(reviewPage(login, reviewOptions(parts, login, ["login", loginId], c)));
   });
 }
 
@@ -78,23 +73,27 @@ async function pageAfter(
     if (step === "review") {
       const login = await reviewLogin(parts, { linkToken }, caller);
       if (login.method === "passkey") {
-        c.set("fetches", true);
         return passkeyReviewPage(login, {
           linkToken,
           readerAddress: caller.sourceAddress,
           publicUrl: parts.publicUrl(),
+          startedHere: wasStartedHere(login, c),
         });
       }
       if (login.method === "wallet")
-        return walletReviewPage(login, { token: linkToken, readerAddress: caller.sourceAddress });
-      return reviewPage(login, reviewOptions(parts, login, ["token", linkToken], caller));
+        return walletReviewPage(login, {
+          token: linkToken,
+          readerAddress: caller.sourceAddress,
+          startedHere: wasStartedHere(login, c),
+        });
+      return reviewPage(login, reviewOptions(parts, login, ["token", linkToken], c));
     }
     const secret = ensureBrowserSecret(c, parts.random);
     const { url, provider } = await goToProvider(parts, { linkToken, browserSecret: secret, caller });
     return leavingPage(url, provider.title);
   }
   const login = await decideLogin(parts, step, handleIn(form, linkToken, c), caller);
-  return step === "confirm" ? confirmedPage(login) : refusedPage(login);
+  return step === "confirm" ? confirmedPage(login, wasStartedHere(login, c)) : refusedPage(login);
 }
 
 function handleIn(form: URLSearchParams, linkToken: string | undefined, c: Context<PageEnv>): LoginHandle {
@@ -105,9 +104,19 @@ function handleIn(form: URLSearchParams, linkToken: string | undefined, c: Conte
   return { loginId, browserSecret: secret };
 }
 
-function reviewOptions({ providers }: OauthParts, login: Login, field: FormField, { sourceAddress }: RequestInfo) {
+function reviewOptions({ providers }: OauthParts, login: Login, field: FormField, c: Context<PageEnv>) {
   const title = login.provider === undefined ? undefined : (providers.get(login.provider)?.title ?? login.provider);
-  return { field, readerAddress: sourceAddress, ...(title !== undefined && { providerTitle: title }) };
+  return {
+    field,
+    readerAddress: c.env.info.sourceAddress,
+    startedHere: wasStartedHere(login, c),
+    ...(title !== undefined && { providerTitle: title }),
+  };
+}
+
+/** Whether this browser holds the secrets of the sign-in: the strongest sign that the person who reads it started it. */
+export function wasStartedHere({ loginId }: Login, c: Context): boolean {
+  return waitingLogin(c, loginId) !== undefined;
 }
 
 /** Reads a form of a page of ours, and answers it; what goes wrong becomes a page too. */
@@ -131,10 +140,6 @@ export async function explaining(c: Context<PageEnv>, answer: () => Promise<Resp
     const { status, problem } = explained(error);
     return c.html(problemPage(problem), status);
   }
-}
-
-function isForm(contentType: string | undefined): boolean {
-  return contentType?.split(";")[0]?.trim().toLowerCase() === "application/x-www-form-urlencoded";
 }
 
 /** The secret in a pasted link, or the bare secret. */

@@ -2,8 +2,9 @@ import type { Context } from "hono";
 import { html } from "hono/html";
 
 import { type Notice, type ReportParts, reportNotice, reviewNotice } from "../notices/index.ts";
+import type { PageEnv } from "./forms.ts";
 import { type Markup, page } from "./layout.ts";
-import { answerForm, noLink, type PageEnv, tokenIn } from "./login-steps.ts";
+import { answerForm, noLink, tokenIn } from "./login-steps.ts";
 
 /** Where the link of a notice leads; as the sign-in's, it changes nothing by being opened. */
 export function noticeLinkPage(): Markup {
@@ -65,7 +66,7 @@ function whatHappened({ kind, subject, sourceAddress, occurredAt, recipientEmail
       <div class="choices">
       <form method="post" action="/notice/report">
         <input type="hidden" name="token" value="${token}" />
-        <button type="submit">This was not me: stop everything</button>
+        <button class="stop" type="submit">This was not me: stop everything</button>
       </form>
       </div>
       <p class="soft">
@@ -82,7 +83,9 @@ function frozenPage(): Markup {
     body: html`<div class="card">
       <h1>Everything is stopped</h1>
       <p>Every machine is signed out, and the account is frozen: nobody gets credentials from it.</p>
-      <p>To look at it, run these in your terminal:</p>
+      <p>Sign in to look at what happened, take off whatever is not yours, and only then put it back to work.</p>
+      <a class="button go" href="/account">Look at your account</a>
+      <p class="soft after">Or in a terminal:</p>
       <pre>
 agentkeys init
 agentkeys events
@@ -90,7 +93,6 @@ agentkeys identities
 agentkeys unlink IDENTITY
 agentkeys unfreeze</pre
       >
-      <p class="soft">Take off whatever is not yours before you unfreeze it.</p>
     </div>`,
   });
 }

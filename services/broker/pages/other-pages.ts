@@ -13,7 +13,8 @@ export function homePage({ publicUrl, hasMailbox }: { publicUrl: string; hasMail
 export AGENTKEYS_BROKER_URL=<wbr />${publicUrl}
 agentkeys init --email you@example.com</pre
         >
-        <p class="soft">Signing in starts in your terminal. The link in the mail leads back here.</p>
+        <p class="soft">A machine's sign-in starts in its terminal. The link in the mail leads back here.</p>
+        <a class="button" href="/account">Look at your account</a>
       </div>
       ${
         hasMailbox
@@ -29,15 +30,18 @@ export interface Problem {
   explanation: string;
   /** What to do now. */
   hint?: string;
+  /** Where to go now. */
+  onward?: { href: string; text: string };
 }
 
-export function problemPage({ title, explanation, hint }: Problem): Markup {
+export function problemPage({ title, explanation, hint, onward }: Problem): Markup {
   return page({
     title,
     body: html`<div class="card">
       <h1>${title}</h1>
       <p>${explanation}</p>
       ${hint === undefined ? "" : html`<p class="soft">${hint}</p>`}
+      ${onward === undefined ? "" : html`<a class="button" href="${onward.href}">${onward.text}</a>`}
     </div>`,
   });
 }
@@ -48,7 +52,7 @@ export function mailboxPage(mails: readonly KeptMail[]): Markup {
     title: "Development mailbox",
     wide: true,
     body: html`<p class="banner">DEVELOPMENT: no mail is sent. Anyone on this machine can read it here.</p>
-      ${mails.length === 0 ? emptyMailbox() : mails.map(keptMail)}`,
+      ${mails.length === 0 ? emptyMailbox() : html`<h1>Development mailbox</h1>${mails.map(keptMail)}`}`,
   });
 }
 

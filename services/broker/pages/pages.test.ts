@@ -1,4 +1,8 @@
+import { createHash } from "node:crypto";
+
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { styleSheet } from "@agentkeys/lib/look/style-sheet";
 
 import { mailedToken, postForm, startTestBroker, type TestBroker } from "../testing/broker.ts";
 
@@ -11,7 +15,7 @@ afterAll(() => broker.close());
 const titleOf = (page: string): string | undefined => /<h1>(.*?)<\/h1>/s.exec(page)?.[1]?.trim();
 
 describe("every page", () => {
-  const pages = ["/", "/login", "/dev/mailbox", "/nowhere", "/login/confirm", "/assets/style.css", "/assets/login.js"];
+  const pages = ["/", "/login", "/dev/mailbox", "/nowhere", "/login/confirm", "/account", "/assets/login.js"];
 
   test.each(pages)(
     "%s loads nothing from elsewhere, is framed by nobody and tells nobody where the reader was",
@@ -19,11 +23,13 @@ describe("every page", () => {
       const { headers } = await fetch(broker.url + path, { redirect: "manual" });
       expect(headers.get("content-security-policy")?.split("; ").sort()).toEqual([
         "base-uri 'none'",
+        "connect-src 'self'",
         "default-src 'none'",
         "form-action 'self'",
         "frame-ancestors 'none'",
+        "img-src data:",
         "script-src 'self'",
-        "style-src 'self'",
+        `style-src 'sha256-${createHash("sha256").update(styleSheet).digest("base64")}'`,
       ]);
       expect(headers.get("x-content-type-options")).toBe("nosniff");
       expect(headers.get("x-frame-options")).toBe("DENY");
@@ -47,21 +53,22 @@ describe("every page", () => {
   });
 
   test("is answered to HEAD as to GET, without the page", async () => {
-    for (const path of ["/", "/login", "/assets/style.css"]) {
+    for (const path of ["/", "/login", "/account", "/assets/login.js"]) {
       const response = await fetch(broker.url + path, { method: "HEAD" });
       expect(response.status).toBe(200);
       expect(await response.text()).toBe("");
     }
   });
 
-  test("is HTML that names its language, with one heading and styles and scripts of ours only", async () => {
-    for (const path of ["/", "/login", "/nowhere"]) {
+  test("is HTML that names its language, with one heading, the one style sheet, and scripts of ours only", async () => {
+    for (const path of ["/", "/login", "/account", "/nowhere"]) {
       const page = await (await fetch(broker.url + path)).text();
       expect(page).toMatch(/^<!doctype html>\s*<html lang="en">/);
       expect(page.match(/<h1>/g)).toHaveLength(1);
       const loaded = [...page.matchAll(/\b(?:src|href|action)="([^"]*)"/g)].map(([, url]) => url);
-      for (const url of loaded) expect(url).toMatch(/^\/(?!\/)/);
-      expect(page).not.toMatch(/<style|\son\w+=|\sstyle=|<script>/);
+      for (const url of loaded) expect(url).toMatch(/^(\/(?!\/)|data:image\/svg\+xml,)/);
+      expect(page.match(/<style[^>]*>[^<]*<\/style>/g)).toEqual([`<style>${styleSheet}</style>`]);
+      expect(page).not.toMatch(/\son\w+=|\sstyle=|<script>/);
     }
   });
 
@@ -82,7 +89,9 @@ describe("asked for in a way that it does not know", () => {
     ["POST", "/", "GET, HEAD"],
     ["OPTIONS", "/login", "GET, HEAD"],
     ["DELETE", "/dev/mailbox", "GET, HEAD"],
-    ["POST", "/assets/style.css", "GET, HEAD"],
+    ["POST", "/assets/login.js", "GET, HEAD"],
+    ["POST", "/account", "GET, HEAD"],
+    ["PUT", "/account/collect", "POST, GET, HEAD"],
     ["PUT", "/login/confirm", "POST, GET, HEAD"],
     ["POST", "/.well-known/jwks.json", "GET, HEAD"],
   ])("a page says what it knows: %s %s", async (method, path, allow) => {

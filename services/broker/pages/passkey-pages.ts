@@ -1,32 +1,38 @@
 import { html } from "hono/html";
 
-import type { Login, LoginPurpose } from "../login/index.ts";
+import { isForBrowser, type Login, type LoginPurpose } from "../login/index.ts";
 import { passkeysWorkAt } from "../passkey/index.ts";
 import { type Markup, page } from "./layout.ts";
-import { elsewhere, machine, tick } from "./login-pages.ts";
+import { confirmedPage, elsewhere, machine, tick, warnings } from "./login-pages.ts";
+import { wordsOf } from "./purpose-words.ts";
 
 export interface PasskeyReview {
   linkToken: string;
   /** Where the page is read. */
   readerAddress: string;
   publicUrl: string;
+  /** Whether the browser that reads it is the one that started the sign-in. */
+  startedHere: boolean;
 }
 
 /** What a sign-in with a passkey is for, and the button that runs it; or why it cannot work here. */
-export function passkeyReviewPage(login: Login, { linkToken, readerAddress, publicUrl }: PasskeyReview): Markup {
+export function passkeyReviewPage(login: Login, options: PasskeyReview): Markup {
+  const { linkToken, readerAddress, publicUrl } = options;
   const { use, button, warning } = words[login.purpose];
+  const forBrowser = isForBrowser(login);
   const works = passkeysWorkAt(publicUrl);
   const started = new Date(login.createdAt);
   return page({
     title: "Confirm with a passkey",
     ...(works && { script: "/assets/passkey.js" }),
     body: html`<div class="card">
-      <h1>Does your terminal show this code?</h1>
+      <h1>${wordsOf(login).question}</h1>
       <p class="code">${login.userCode}</p>
+      ${forBrowser ? warnings(login, options.startedHere) : ""}
       <dl>
         <dt>For</dt>
-        <dd>${use}</dd>
-        <dt>Machine</dt>
+        <dd>${forBrowser && login.purpose === "sign-in" ? "Signing a browser in to your account's page" : use}</dd>
+        <dt>${forBrowser ? "Browser" : "Machine"}</dt>
         <dd>${machine(login, "not named")}</dd>
         <dt>From</dt>
         <dd>${login.sourceAddress}${readerAddress === login.sourceAddress ? "" : elsewhere(readerAddress)}</dd>
@@ -38,7 +44,7 @@ export function passkeyReviewPage(login: Login, { linkToken, readerAddress, publ
         <input type="hidden" name="token" value="${linkToken}" />
         <button type="submit">No, this is not me</button>
       </form>
-      <p class="soft">${warning} Do it only if you started this yourself and the codes are the same.</p>
+      <p class="soft">${forBrowser ? `This ${wordsOf(login).consequence}` : warning} Do it only if you started this yourself and the codes are the same.</p>
     </div>`,
   });
 }
@@ -90,7 +96,8 @@ const words: Record<LoginPurpose, { use: string; button: string; warning: string
 };
 
 /** What has come of it, for the browser that did it. */
-export function provenPage(login: Login): Markup {
+export function provenPage(login: Login, startedHere: boolean): Markup {
+  if (startedHere && isForBrowser(login)) return confirmedPage(login, startedHere);
   const { title, text } = outcomes[login.purpose];
   return page({
     title,

@@ -5,7 +5,8 @@ import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
 import { askPasskey, LinkUsed, proveByPasskey, provenHere } from "../login/index.ts";
 import { browserSecret, ensureBrowserSecret } from "./cookies.ts";
-import { explained, explaining, type LoginStepParts, noLink, type PageEnv } from "./login-steps.ts";
+import type { PageEnv } from "./forms.ts";
+import { explained, explaining, type LoginStepParts, noLink, wasStartedHere } from "./login-steps.ts";
 import { provenPage } from "./passkey-pages.ts";
 import { fromOwnPage } from "./same-origin.ts";
 
@@ -32,7 +33,7 @@ export function showProven({ login: parts }: LoginStepParts, c: Context<PageEnv>
     const visit = { loginId: c.req.param("login") ?? "", browserSecret: browserSecret(c) ?? "", caller: c.env.info };
     const login = await provenHere(parts, visit);
     if (login.method !== "passkey") throw noLink();
-    return c.html(provenPage(login));
+    return c.html(provenPage(login, wasStartedHere(login, c)));
   });
 }
 

@@ -10,13 +10,14 @@ export function namesThisMachine(url: string): boolean {
 
 /**
  * Whether a form was sent by a page of ours. Browsers say so in Sec-Fetch-Site (which no page can forge), older ones in Origin; a
- * program that sends neither has nothing to ride on: it holds the secret in the form by itself.
+ * program that sends neither has nothing to ride on: it holds the secret in the form by itself. Where a cookie would ride along,
+ * `needsSign` demands one of the two.
  */
-export function fromOwnPage(headers: Headers, publicUrl: string): boolean {
+export function fromOwnPage(headers: Headers, publicUrl: string, { needsSign = false } = {}): boolean {
   const site = headers.get("sec-fetch-site");
-  if (site !== null) return site === "same-origin" || site === "none";
+  if (site !== null) return site === "same-origin" || (site === "none" && !needsSign);
   const origin = headers.get("origin");
-  if (origin === null) return true;
+  if (origin === null) return !needsSign;
   const own = new URL(publicUrl);
   if (origin === own.origin || !URL.canParse(origin)) return origin === own.origin;
   const other = new URL(origin);

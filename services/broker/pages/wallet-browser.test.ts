@@ -177,8 +177,8 @@ describe.skipIf(!existsSync(CHROMIUM))(
 
     test.each([
       [LoginPurpose.SIGN_IN, "short-lived AWS credentials"],
-      [LoginPurpose.LINK, "sign in to the account of that machine"],
-      [LoginPurpose.STEP_UP, "change who can sign in to your account"],
+      [LoginPurpose.LINK, "Signing links it, or lets them merge the account that it has."],
+      [LoginPurpose.STEP_UP, "Signing lets whoever started this link identities and take them off"],
     ])(
       "says what it is for (%i), and works without JavaScript, with a signature that is pasted",
       async (purpose, words) => {

@@ -2,28 +2,34 @@ import { html } from "hono/html";
 
 import { checksumAddress } from "@agentkeys/lib/ethereum";
 
-import type { Login, LoginPurpose } from "../login/index.ts";
+import type { Login } from "../login/index.ts";
 import type { Challenge } from "../wallet/index.ts";
 import { type Markup, page } from "./layout.ts";
-import { signInFacts } from "./login-pages.ts";
+import { signInFacts, warnings } from "./login-pages.ts";
+import { wordsOf } from "./purpose-words.ts";
 
 export interface WalletPageOptions {
   /** The secret of the link. */
   token: string;
   /** Where the page is read. */
   readerAddress: string;
+  /** Whether the browser that reads it is the one that started the sign-in. */
+  startedHere: boolean;
   /** What was wrong with the last try. */
   problem?: string;
 }
 
 /** What is being signed in, and which wallet is to do it: one in this browser, by its script, or one that is somewhere else. */
-export function walletReviewPage(login: Login, { token, readerAddress, problem }: WalletPageOptions): Markup {
+export function walletReviewPage(login: Login, options: WalletPageOptions): Markup {
+  const { token, readerAddress, problem } = options;
+  const words = wordsOf(login);
   return page({
     title: "Sign in with your wallet",
     script: "/assets/wallet.js",
     body: html`<div class="card">
-      <h1>Does your terminal show this code?</h1>
+      <h1>${words.question}</h1>
       <p class="code">${login.userCode}</p>
+      ${warnings(login, options.startedHere)}
       <dl>
         <dt>Sign in with</dt>
         <dd>Your own wallet</dd>
@@ -51,16 +57,10 @@ export function walletReviewPage(login: Login, { token, readerAddress, problem }
         </form>
       </details>
       ${refusal(token)}
-      <p class="soft">${consequences[login.purpose]} Go on only if you started this yourself and the codes are the same.</p>
+      <p class="soft">Signing ${words.consequence} Go on only if you started this yourself and the codes are the same.</p>
     </div>`,
   });
 }
-
-const consequences: Record<LoginPurpose, string> = {
-  "sign-in": "Signing gives the agents on that machine short-lived AWS credentials in the name of your wallet.",
-  link: "Signing lets your wallet sign in to the account of that machine.",
-  "step-up": "Signing lets that machine change who can sign in to your account.",
-};
 
 /** The text to sign: by the wallet in this browser, by its script, or by hand. */
 export function walletMessagePage(login: Login, challenge: Challenge, options: WalletPageOptions): Markup {
@@ -70,7 +70,7 @@ export function walletMessagePage(login: Login, challenge: Challenge, options: W
     script: "/assets/wallet.js",
     body: html`<div class="card">
       <h1>Sign this with your wallet</h1>
-      <p>The wallet shows you this very text, and in it the code of your terminal:</p>
+      <p>The wallet shows you this very text, and in it this code, which has to be the one that you were shown before:</p>
       <p class="code">${login.userCode}</p>
       ${trouble(problem)}
       <p id="status" class="note" role="status"></p>

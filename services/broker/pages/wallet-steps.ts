@@ -6,7 +6,8 @@ import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import { reviewLogin } from "../login/index.ts";
 import { type LoginChallengeParts, startLoginChallenge, type VerifyParts, verifyWallet } from "../wallet/index.ts";
 import { confirmedPage } from "./login-pages.ts";
-import { answerForm, type LoginStepParts, noLink, type PageEnv, sentence, tokenIn } from "./login-steps.ts";
+import type { PageEnv } from "./forms.ts";
+import { answerForm, type LoginStepParts, noLink, sentence, tokenIn, wasStartedHere } from "./login-steps.ts";
 import { walletMessagePage, walletReviewPage } from "./wallet-pages.ts";
 
 export type WalletStepParts = LoginStepParts & { wallet: LoginChallengeParts & VerifyParts };
@@ -21,7 +22,7 @@ export async function showChallenge(parts: WalletStepParts, c: Context<PageEnv>)
     const token = tokenIn(form);
     if (token === undefined) throw noLink();
     const login = await reviewLogin(parts.login, { linkToken: token }, caller);
-    const options = { token, readerAddress: caller.sourceAddress };
+    const options = { token, readerAddress: caller.sourceAddress, startedHere: wasStartedHere(login, c) };
     try {
       const address = parseEvmAddress((form.get("address") ?? "").trim());
       const { challenge } = await startLoginChallenge(parts.wallet, { address, holder: { linkToken: token }, caller });
@@ -40,7 +41,7 @@ export async function takeSignature(parts: WalletStepParts, c: Context<PageEnv>)
     const token = tokenIn(form);
     if (token === undefined) throw noLink();
     const login = await reviewLogin(parts.login, { linkToken: token }, caller);
-    const options = { token, readerAddress: caller.sourceAddress };
+    const options = { token, readerAddress: caller.sourceAddress, startedHere: wasStartedHere(login, c) };
     const challenge = await parts.wallet.challenges.find(form.get("request_id") ?? "");
     if (challenge?.loginId !== login.loginId) throw noLink();
     const signature = (form.get("signature") ?? "").trim();
@@ -50,7 +51,7 @@ export async function takeSignature(parts: WalletStepParts, c: Context<PageEnv>)
       }
       const { requestId } = challenge;
       const outcome = await verifyWallet(parts.wallet, { requestId, signature, dpopThumbprint: undefined, caller });
-      return await c.html(confirmedPage("login" in outcome ? outcome.login : login));
+      return await c.html(confirmedPage("login" in outcome ? outcome.login : login, options.startedHere));
     } catch (error) {
       const over = [ErrorReason.CHALLENGE_EXPIRED, ErrorReason.CHALLENGE_SPENT, ErrorReason.WALLET_NOT_OWN];
       if (error instanceof Failure && over.includes(error.reason))

@@ -7,6 +7,12 @@ export interface TestBrowser {
   go(url: string | URL): Promise<void>;
   /** Sends the page's form whose action ends so, with its hidden fields and what is filled in. */
   submit(action: string, filledIn?: Record<string, string>): Promise<void>;
+  /** What it keeps under this name for the host that it is at. */
+  cookie(name: string): string | undefined;
+  /** Puts a cookie into it for the host that it is at, past all rules. */
+  plant(name: string, value: string): void;
+  /** Every Set-Cookie header that it was ever sent, the newest last. */
+  setCookies: string[];
   /** Stops before it would go to an address that this matches, and stands there without asking for it. */
   stopBefore?: RegExp;
 }
@@ -23,7 +29,10 @@ export function createTestBrowser(): TestBrowser {
       const headers = new Headers(request.headers);
       headers.set("cookie", [...jar].map(([name, value]) => `${name}=${value}`).join("; "));
       const response = await fetch(url, { ...request, headers, redirect: "manual" });
-      for (const cookie of response.headers.getSetCookie()) keep(jar, cookie);
+      for (const cookie of response.headers.getSetCookie()) {
+        browser.setCookies.push(cookie);
+        keep(jar, cookie);
+      }
       browser.status = response.status;
       browser.html = await response.text();
       const onward =
@@ -39,6 +48,9 @@ export function createTestBrowser(): TestBrowser {
     url: new URL("about:blank"),
     status: 0,
     html: "",
+    setCookies: [],
+    cookie: (name) => jars.get(browser.url.origin)?.get(name),
+    plant: (name, value) => void jars.get(browser.url.origin)?.set(name, value),
     go: (url) => ask(new URL(url)),
     submit: async (action, filledIn = {}) => {
       const forms = browser.html.match(/<form[\s\S]*?<\/form>/g) ?? [];
@@ -59,7 +71,7 @@ export function createTestBrowser(): TestBrowser {
 function keep(jar: Map<string, string>, cookie: string): void {
   const [pair = "", ...attributes] = cookie.split("; ");
   const at = pair.indexOf("=");
-  const expired = attributes.some((each) => /^expires=Thu, 01 Jan 1970/i.test(each));
+  const expired = attributes.some((each) => /^(expires=Thu, 01 Jan 1970|max-age=0$)/i.test(each));
   if (expired) jar.delete(pair.slice(0, at));
-  else jar.set(pair.slice(0, at), pair.slice(at + 1));
+  else jar.set(pair.slice(0, at), decodeURIComponent(pair.slice(at + 1)));
 }

@@ -4,6 +4,7 @@ import { Secret } from "@agentkeys/lib/secret";
 import { auditEvent } from "../../audit/index.ts";
 import type { Email } from "../../identity/index.ts";
 import { type Mailer, signInMail } from "../../mail/index.ts";
+import { isForBrowser } from "../browser-login.ts";
 import { type LoginRequest, newLogin, type StartedLogin, startedLogin } from "../new-login.ts";
 import type { LoginParts } from "../parts.ts";
 
@@ -44,7 +45,8 @@ export async function startEmailLogin(
     await tx.audit.append(auditEvent(now, caller, { action: "login.started", subject: email }));
   });
   try {
-    await mailer.send(await signInMail({ ...login, email }, new Secret(`${publicUrl()}/login#${linkToken}`)));
+    const screen = isForBrowser(login) ? "other page" : "terminal";
+    await mailer.send(await signInMail({ ...login, email, screen }, new Secret(`${publicUrl()}/login#${linkToken}`)));
   } catch (error) {
     onMailError(error);
     await logins.remove(login.loginId);
