@@ -90,6 +90,7 @@ function named(all: readonly Session[], id: string): string {
 }
 
 function kindOf({ kind }: Session): string {
+  if (kind === SessionKind.BROWSER) return "browser";
   return kind === SessionKind.WALLET ? "wallet" : "identity";
 }
 
