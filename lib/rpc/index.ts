@@ -1,5 +1,6 @@
 /** One port for Connect, gRPC, gRPC-Web and the HTTP routes that the protos declare; and the client's side of it. */
-export { connectTransport, type TransportOptions } from "./client.ts";
+export { type ChannelBinding, channelBinding, tlsExporterOf } from "./channel-binding.ts";
+export { connectTransport, type Http2Connections, type TransportOptions } from "./client.ts";
 export { type CallFailure, failureOf } from "./failure-of.ts";
 export { stopping } from "./guard.ts";
 export type { Limits } from "./limits.ts";

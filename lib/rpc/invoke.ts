@@ -4,6 +4,7 @@ import type { UniversalHandler, UniversalServerResponse } from "@connectrpc/conn
 import { ErrorReason, Failure } from "../failure.ts";
 import type { Logger } from "../log.ts";
 import { callRecord, recordError } from "./call-record.ts";
+import { channelBinding, channelBindingOf } from "./channel-binding.ts";
 import type { Exchange } from "./exchange.ts";
 import type { NodeResponse } from "./node-http.ts";
 import { stopping } from "./guard.ts";
@@ -53,6 +54,7 @@ export async function invoke(
       contextValues: createContextValues()
         .set(requestInfo, info)
         .set(callRecord, record)
+        .set(channelBinding, channelBindingOf(request))
         .set(stopping, server.stopping),
     });
     await write(answer, exchange);

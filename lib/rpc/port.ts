@@ -22,6 +22,16 @@ import { sniff } from "./sniff.ts";
 /** How long a connection may stay without a request, HTTP/1.1 or HTTP/2; longer than the 60 s of common load balancers. */
 const IDLE_MS = 65_000;
 
+/** What a port needs to speak TLS. */
+export interface TlsOptions {
+  /** PEM. */
+  cert: Buffer;
+  /** PEM. */
+  key: Buffer;
+  /** Default: TLS 1.2. */
+  minVersion?: "TLSv1.2" | "TLSv1.3";
+}
+
 export interface Port {
   host: string;
   port: number;
@@ -38,7 +48,7 @@ export interface Port {
  */
 export async function openPort(options: {
   listen: { host: string; port: number };
-  tls?: { cert: Buffer; key: Buffer } | undefined;
+  tls?: TlsOptions | undefined;
   limits: Limits;
   onRequest: (request: NodeRequest, response: NodeResponse) => void;
 }): Promise<Port> {
@@ -67,8 +77,8 @@ export async function openPort(options: {
         })
       : createTlsServer(
           {
-            ...tls,
             minVersion: "TLSv1.2",
+            ...tls,
             ALPNProtocols: ["h2", "http/1.1"],
             handshakeTimeout: limits.firstByteTimeoutMs,
           },

@@ -18,7 +18,7 @@ import { createHandlers } from "./handlers.ts";
 import { reportHealth } from "./health.ts";
 import { defaultLimits, type Limits } from "./limits.ts";
 import { createPages, type Pages } from "./pages.ts";
-import { openPort } from "./port.ts";
+import { openPort, type TlsOptions } from "./port.ts";
 import { createProbes } from "./probes.ts";
 import type { Readiness } from "./readiness.ts";
 import { reflect } from "./reflection.ts";
@@ -33,8 +33,8 @@ export interface ServeOptions {
   service: string;
   /** Port 0 takes a free one; `RunningServer` says which. */
   listen: { host: string; port: number };
-  /** PEM. When given, the port speaks TLS only (1.2 or newer; HTTP/1.1 and HTTP/2 by ALPN) and refuses cleartext. */
-  tls?: { cert: Buffer; key: Buffer } | undefined;
+  /** When given, the port speaks TLS only (HTTP/1.1 and HTTP/2 by ALPN) and refuses cleartext. */
+  tls?: TlsOptions | undefined;
   /** The services that reflection describes, health reports on, and whose `google.api.http` routes are served. */
   services: readonly DescService[];
   /** Registers the handlers of `services`. An RPC that is declared and not implemented answers `unimplemented` NOT_SERVED. */
