@@ -1,12 +1,14 @@
 import type { Client } from "@connectrpc/connect";
 
 import type { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
+import type { SignLogService } from "@agentkeys/gen/agentkeys/keys/v1/sign_log_service_pb";
 import type { Clock } from "@agentkeys/lib/clock";
 import type { RandomBytes } from "@agentkeys/lib/random";
 import type { Secret } from "@agentkeys/lib/secret";
 import { createDpopKey } from "@agentkeys/lib/session";
 
-import { type Broker, callBroker, callKeyService } from "./services.ts";
+import type { KeyServiceRoute } from "./key-service.ts";
+import { type Broker, callBroker, callKeyService, callSignLog } from "./services.ts";
 import type { Enrolment } from "./state/index.ts";
 
 /** What an enrolled machine can do at the services. Each call carries a fresh proof by the device key. */
@@ -20,12 +22,14 @@ export interface Access {
   asWallet(token: Secret): Broker;
   /** The key service, with the identity session. */
   keys: Client<typeof KeyService>;
+  /** The key service's record of signatures, with the identity session. */
+  signLog: Client<typeof SignLogService>;
 }
 
 /** Opens the services for what is kept on this machine. */
 export async function accessFor(
   enrolment: Enrolment,
-  o: { keysUrl: string; clock: Clock; random: RandomBytes },
+  o: { keyService: KeyServiceRoute; clock: Clock; random: RandomBytes },
 ): Promise<Access> {
   const key = await createDpopKey(enrolment.deviceKey, o);
   const { brokerUrl, session } = enrolment;
@@ -34,6 +38,7 @@ export async function accessFor(
     asPerson: callBroker(brokerUrl, { key, token: session.token }),
     asMachine: callBroker(brokerUrl, { key }),
     asWallet: (token) => callBroker(brokerUrl, { key, token }),
-    keys: callKeyService(o.keysUrl, { key, token: session.token }),
+    keys: callKeyService(o.keyService, { key, token: session.token }),
+    signLog: callSignLog(o.keyService, { key, token: session.token }),
   };
 }

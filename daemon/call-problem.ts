@@ -15,7 +15,8 @@ export interface Callee {
 
 /** Says what a failed call means for the person at this machine, and blames who is to blame. */
 export function explainCall(error: unknown, callee: Callee): Problem {
-  if (error instanceof Problem) return error;
+  const known = problemIn(error);
+  if (known !== undefined) return known;
   const failure = failureOf(error);
   const { reason } = failure;
   const retry = failure.retryAfterMs === undefined ? {} : { retryAfterMs: failure.retryAfterMs };
@@ -33,6 +34,14 @@ export function explainCall(error: unknown, callee: Callee): Problem {
         cause: error,
       })
     : new Problem(name, "standing", `${who} refused: ${why}`, { ...remedyFor(reason), ...retry, cause: error });
+}
+
+/** A problem that was found out on the way: before a request left, Connect's client wraps what it met. */
+function problemIn(error: unknown): Problem | undefined {
+  for (let link = error, depth = 0; link instanceof Error && depth < 10; link = link.cause, depth++) {
+    if (link instanceof Problem) return link;
+  }
+  return undefined;
 }
 
 /** Services write their messages without a full stop, and a remedy may follow. */
@@ -134,7 +143,11 @@ const passing = new Set([
 function withoutReason({ code }: CallFailure, cause: unknown, { name, url, setting }: Callee): Problem {
   const subject = name === "broker" ? "BROKER" : "KEYS";
   const systemCode = systemCodeOf(cause);
-  const details = { remedy: `Check that it runs, and that ${setting} is right.`, cause };
+  const isUntrusted = name === "key service" && systemCode === "DEPTH_ZERO_SELF_SIGNED_CERT";
+  const remedy = isUntrusted
+    ? `If it is a TEE worker, it has to be attested: set AGENTKEYS_ATTESTATION_POLICY. Else check ${setting}.`
+    : `Check that it runs, and that ${setting} is right.`;
+  const details = { remedy, cause };
   if (code === Code.Canceled) return new Problem("CANCELLED", "passing", "The call was broken off.", { cause });
   if (code === Code.DeadlineExceeded) {
     return new Problem(`${subject}_UNREACHABLE`, "passing", `The ${name} at ${url} did not answer in time.`, details);
@@ -169,6 +182,7 @@ const reachWords: Record<string, string> = {
   ENETUNREACH: "there is no way to it",
   ECONNRESET: "it broke the connection off",
   EPROTO: "it does not speak TLS there",
+  ERR_SSL_WRONG_VERSION_NUMBER: "it does not speak TLS there",
   CERT_HAS_EXPIRED: "its certificate has expired",
   DEPTH_ZERO_SELF_SIGNED_CERT: "its certificate is not trusted by this machine",
   SELF_SIGNED_CERT_IN_CHAIN: "its certificate is not trusted by this machine",

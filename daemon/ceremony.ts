@@ -17,7 +17,7 @@ import type { Enrolment } from "./state/index.ts";
 /** What a command does in a person's name: the services, under the session that this machine keeps. */
 export async function openAccess(context: Context): Promise<Access> {
   const { sessions } = openMachine(context, { onTrouble: (problem) => warn(context, problem) });
-  return accessFor(await sessions.current(), { ...context.io, keysUrl: context.settings.keysUrl });
+  return accessFor(await sessions.current(), { ...context.io, keyService: context.keyService });
 }
 
 /** A sign-in that a person was asked for, on top of the one that this machine has. */
@@ -76,22 +76,32 @@ export async function freshly<T>(
   } catch (error) {
     const problem = problemOf(error);
     if (problem.reason !== "FRESH_SIGN_IN_REQUIRED") throw problem;
-    const method = stepUpMethod(access.enrolment, options);
-    if (method === undefined) {
-      throw new Problem(problem.reason, "usage", "This needs a fresh sign-in.", {
-        remedy: `Run it again with --step-up-oauth and the name of the provider that you sign in with, or with --step-up-wallet or --step-up-passkey.`,
-        cause: problem,
-      });
-    }
-    context.io.stdout.write(
-      context.json
-        ? JSON.stringify({ event: "fresh_sign_in_needed" }) + "\n"
-        : "This needs a fresh sign-in with an identity of your account.\n",
-    );
-    const ceremony = await startCeremony(context, access, method, LoginPurpose.STEP_UP);
-    await ceremony.decided((login) => stepUp(access, login));
+    await signInAnew(context, access, options, problem);
     return work();
   }
+}
+
+/** Has the person of this account prove themselves now. @throws Problem FRESH_SIGN_IN_REQUIRED where the way to do so has to be named */
+export async function signInAnew(
+  context: Context,
+  access: Access,
+  options: StepUpOptions,
+  cause?: Problem,
+): Promise<void> {
+  const method = stepUpMethod(access.enrolment, options);
+  if (method === undefined) {
+    throw new Problem("FRESH_SIGN_IN_REQUIRED", "usage", "This needs a fresh sign-in.", {
+      remedy: `Run it again with --step-up-oauth and the name of the provider that you sign in with, or with --step-up-wallet or --step-up-passkey.`,
+      cause,
+    });
+  }
+  context.io.stdout.write(
+    context.json
+      ? JSON.stringify({ event: "fresh_sign_in_needed" }) + "\n"
+      : "This needs a fresh sign-in with an identity of your account.\n",
+  );
+  const ceremony = await startCeremony(context, access, method, LoginPurpose.STEP_UP);
+  await ceremony.decided((login) => stepUp(access, login));
 }
 
 /** What the person is asked for: what they say, else what they enrolled this machine with. */

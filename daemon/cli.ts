@@ -3,7 +3,7 @@ import { Command, CommanderError } from "commander";
 import type { StepUpOptions } from "./ceremony.ts";
 import type { InitOptions } from "./commands/init.ts";
 import type { LinkOptions } from "./commands/link.ts";
-import type { Context } from "./context.ts";
+import { type Context, createContext } from "./context.ts";
 import type { Io } from "./io.ts";
 import { complain } from "./output.ts";
 import { ExitCode, Problem, problemOf } from "./problem.ts";
@@ -31,13 +31,13 @@ const HELP = `
 Exit codes: 0 done, 1 failed, 2 wrong command line, 4 a sign-in is needed (run \`agentkeys init\`),
 78 a setting or the state folder is wrong. \`exec\` ends with the code of its command.
 
-Settings are environment variables: AGENTKEYS_BROKER_URL, AGENTKEYS_KEYS_URL, AGENTKEYS_STATE_DIR,
-AGENTKEYS_AWS_ROLE_ARN, AGENTKEYS_AWS_SESSION_SECONDS, AGENTKEYS_LISTEN, AGENTKEYS_LOG_LEVEL,
+Settings are environment variables: AGENTKEYS_BROKER_URL, AGENTKEYS_KEYS_URL, AGENTKEYS_ATTESTATION_POLICY,
+AGENTKEYS_STATE_DIR, AGENTKEYS_AWS_ROLE_ARN, AGENTKEYS_AWS_SESSION_SECONDS, AGENTKEYS_LISTEN, AGENTKEYS_LOG_LEVEL,
 and those of AWS's SDKs (AWS_REGION, AWS_ENDPOINT_URL_STS).`;
 
 /** Every command is loaded when it is run: AWS's SDKs start this program often, and wait for it. */
 function commandTree(io: Io, json: boolean, exit: (code: number) => void): Command {
-  const context = (): Context => ({ io, json, settings: readDaemonSettings(io.env) });
+  const context = (): Context => createContext(io, readDaemonSettings(io.env), json);
   const program = new Command("agentkeys")
     .description("Short-lived AWS credentials for the agents on this machine, by one sign-in and no key to keep.")
     .version(version(), "-V, --version")
@@ -209,6 +209,68 @@ function commandTree(io: Io, json: boolean, exit: (code: number) => void): Comma
     .action(async (options: { limit?: string }) => {
       const { events } = await import("./commands/events.ts");
       await events(context(), options);
+    });
+
+  const attest = program
+    .command("attest")
+    .description("what the key service proves of itself before it is sent anything");
+
+  attest
+    .command("verify")
+    .description("check a new connection to the key service against the attestation policy, and show every check")
+    .option(...JSON_OPTION)
+    .action(async () => {
+      const { verifyAttestation } = await import("./commands/attest.ts");
+      exit(await verifyAttestation(context()));
+    });
+
+  attest
+    .command("enroll")
+    .description("write an attestation policy from what the key service shows now, for you to review")
+    .option("--output <file>", "the file to write, which must not be there (default: AGENTKEYS_ATTESTATION_POLICY)")
+    .option(
+      "--root-sha256 <hash...>",
+      "fingerprints of roots that the hardware's certificates may lead to instead of its maker's",
+    )
+    .option(...JSON_OPTION)
+    .action(async (options: { output?: string; rootSha256?: string[] }) => {
+      const { enrollAttestation } = await import("./commands/attest.ts");
+      await enrollAttestation(context(), options);
+    });
+
+  attest
+    .command("explain")
+    .description("say in words what the attestation policy demands")
+    .option(...JSON_OPTION)
+    .action(async () => {
+      const { explainAttestation } = await import("./commands/attest.ts");
+      await explainAttestation(context());
+    });
+
+  program
+    .command("audit")
+    .description("look at what was recorded of the account's wallet")
+    .command("signatures")
+    .description("show every signature that was asked for, and verify that the record of it is whole")
+    .option("--limit <number>", "how many at the most (default: 50)")
+    .option(...JSON_OPTION)
+    .action(async (options: { limit?: string }) => {
+      const { auditSignatures } = await import("./commands/audit.ts");
+      await auditSignatures(context(), options);
+    });
+
+  program
+    .command("migrate-wallet")
+    .description("move the account to the wallet that another key service derives for it")
+    .option("--policies <file...>", "files with cloud policies, to be searched for the old address")
+    .option("--yes", "without being asked")
+    .option(...STEP_UP)
+    .option(...STEP_UP_WALLET)
+    .option(...PASTE)
+    .option(...JSON_OPTION)
+    .action(async (options: StepUpOptions & { policies?: string[]; yes?: boolean }) => {
+      const { migrateWallet } = await import("./commands/migrate-wallet.ts");
+      await migrateWallet(context(), options);
     });
 
   program

@@ -53,7 +53,7 @@ describe("a service that is not what it should be", () => {
       expect(code).toBe(1);
       expect(stderr).toContain(`This account's wallet is ${WALLET}, but the key service now answers with ${other}.`);
       expect(stderr).toContain("AGENTKEYS_KEYS_URL");
-      expect(stderr).toContain("agentkeys logout");
+      expect(stderr).toContain("agentkeys migrate-wallet");
     }
     expect(machine.methods()).not.toContain("VerifyWallet");
     expect(machine.methods()).not.toContain("LinkWallet");

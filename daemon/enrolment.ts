@@ -4,7 +4,7 @@ import { Secret } from "@agentkeys/lib/secret";
 import type { Access } from "./access.ts";
 import { checkChallenge } from "./challenge.ts";
 import type { AwsCredentials } from "./credentials/aws-credentials.ts";
-import { Problem } from "./problem.ts";
+import { Problem, problemOf } from "./problem.ts";
 import { invalidAnswer, timeOf } from "./services.ts";
 
 /** The last step's part: trades an OIDC JWT for AWS credentials; see credentials/sts.ts. */
@@ -51,9 +51,15 @@ export async function enrol(
   return await assumeRole(jwt, address);
 }
 
+/** Asks the key service which wallet the account has there, whatever it was before. */
+export async function walletThere({ keys, enrolment }: Access): Promise<EvmAddress> {
+  return readAddress((await keys.deriveAddress({ omniAccount: enrolment.omniAccount })).address);
+}
+
 /** Asks the key service which wallet the account has. @throws Problem WALLET_CHANGED */
-export async function deriveWallet({ keys, enrolment }: Access): Promise<EvmAddress> {
-  const derived = readAddress((await keys.deriveAddress({ omniAccount: enrolment.omniAccount })).address);
+export async function deriveWallet(access: Access): Promise<EvmAddress> {
+  const { enrolment } = access;
+  const derived = await walletThere(access);
   if (enrolment.walletAddress !== undefined) requireSameWallet(enrolment.walletAddress, derived);
   return derived;
 }
@@ -66,10 +72,15 @@ export async function signInWithWallet(access: Access, address: EvmAddress): Pro
   const { omniAccount, issuer } = access.enrolment;
   const challenge = await access.asPerson.wallet.startWalletAuth({ address });
   checkChallenge(challenge.siweMessage, { issuer, address });
-  const signed = await access.keys.signMessage({
+  const signing = access.keys.signMessage({
     omniAccount,
     messageHex: Buffer.from(challenge.siweMessage, "utf8").toString("hex"),
     challengeToken: challenge.challengeToken,
+  });
+  const signed = await signing.catch(async (error: unknown) => {
+    // A TEE worker signs for no other wallet than its own of this account: what that means for a person is another thing.
+    if (problemOf(error).reason === "MESSAGE_NOT_ALLOWED") requireSameWallet(address, await walletThere(access));
+    throw error;
   });
   requireSameWallet(address, readAddress(signed.address));
   const { requestId } = challenge;
@@ -105,7 +116,7 @@ function requireSameWallet(recorded: EvmAddress, derived: EvmAddress): void {
     {
       remedy:
         "AGENTKEYS_KEYS_URL may name another key service, or its master secret was replaced: put that right. " +
-        "If the change was meant, run `agentkeys logout` and then `agentkeys init` to begin with the new wallet.",
+        "If the change was meant, `agentkeys migrate-wallet` links the new wallet, and says what else names the old one.",
     },
   );
 }

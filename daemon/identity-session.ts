@@ -4,6 +4,7 @@ import { Secret } from "@agentkeys/lib/secret";
 
 import { accessFor } from "./access.ts";
 import { backoffMs } from "./backoff.ts";
+import type { KeyServiceRoute } from "./key-service.ts";
 import { Problem, problemOf } from "./problem.ts";
 import { timeOf } from "./services.ts";
 import type { Enrolment, IdentitySession, State } from "./state/index.ts";
@@ -24,7 +25,7 @@ const BACKOFF = { firstMs: 20_000, maxMs: 600_000 };
 
 export function createSessionKeeper(o: {
   state: State;
-  keysUrl: string;
+  keyService: KeyServiceRoute;
   clock: Clock;
   random: RandomBytes;
   onRenewed?: (session: IdentitySession) => void;
@@ -76,7 +77,7 @@ export function isRenewalDue(session: IdentitySession, now: number): boolean {
 
 async function renewedSession(
   kept: Enrolment,
-  o: { keysUrl: string; clock: Clock; random: RandomBytes },
+  o: { keyService: KeyServiceRoute; clock: Clock; random: RandomBytes },
 ): Promise<IdentitySession> {
   const { asPerson } = await accessFor(kept, o);
   try {

@@ -23,10 +23,10 @@ export interface RenewalEvents {
 
 export function openMachine(context: Context, events: RenewalEvents): Machine {
   const { clock, random } = context.io;
-  const { keysUrl } = context.settings;
+  const { keyService } = context;
   const state = stateOf(context);
-  const sessions = createSessionKeeper({ state, keysUrl, clock, random, ...events });
-  return { state, sessions, wallet: createWalletAccess({ sessions, keysUrl, clock, random }) };
+  const sessions = createSessionKeeper({ state, keyService, clock, random, ...events });
+  return { state, sessions, wallet: createWalletAccess({ sessions, keyService, clock, random }) };
 }
 
 /** The exchange at STS for the role of the settings. Loaded when needed: AWS's SDK is larger than everything else together. */

@@ -17,6 +17,8 @@ import { Problem } from "./problem.ts";
 export interface Settings {
   brokerUrl: string;
   keysUrl: string;
+  /** The file with what the key service must prove of itself before anything is sent to it; absent: nothing. */
+  attestationPolicy?: string;
   /** The state folder; absent: the XDG one. */
   stateDir?: string;
   aws: AwsSettings;
@@ -37,9 +39,13 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 /** The name of the setting that errors refer to most. */
 export const ROLE_ARN = "AGENTKEYS_AWS_ROLE_ARN";
 
+/** The name of the setting that attestation depends on. */
+export const ATTESTATION_POLICY = "AGENTKEYS_ATTESTATION_POLICY";
+
 const declared = {
   AGENTKEYS_BROKER_URL: optional("the broker", serviceUrl, "http://127.0.0.1:8091"),
   AGENTKEYS_KEYS_URL: optional("the key service", serviceUrl, "http://127.0.0.1:8092"),
+  [ATTESTATION_POLICY]: optional("the file with what the key service must prove of itself", text, undefined),
   AGENTKEYS_STATE_DIR: optional("the folder that holds this machine's session", text, undefined),
   [ROLE_ARN]: optional("the IAM role that credentials are for", roleArn, undefined),
   // STS's own limits; a role may allow less than the upper one.
@@ -55,9 +61,16 @@ const declared = {
 export function readDaemonSettings(env: Environment): Settings {
   try {
     const values = readSettings(env, declared, settingNames);
+    const attestationPolicy = values[ATTESTATION_POLICY];
+    if (attestationPolicy !== undefined && !values.AGENTKEYS_KEYS_URL.startsWith("https://")) {
+      throw new SettingsError([
+        `AGENTKEYS_KEYS_URL must begin with https:// where ${ATTESTATION_POLICY} is set: what is attested is the TLS connection`,
+      ]);
+    }
     return {
       brokerUrl: values.AGENTKEYS_BROKER_URL,
       keysUrl: values.AGENTKEYS_KEYS_URL,
+      ...(attestationPolicy !== undefined && { attestationPolicy }),
       ...(values.AGENTKEYS_STATE_DIR !== undefined && { stateDir: values.AGENTKEYS_STATE_DIR }),
       aws: {
         ...(values[ROLE_ARN] !== undefined && { roleArn: values[ROLE_ARN] }),

@@ -4,6 +4,7 @@ import type { RandomBytes } from "@agentkeys/lib/random";
 import { type Access, accessFor } from "./access.ts";
 import { signInWithWallet, type WalletSession } from "./enrolment.ts";
 import type { SessionKeeper } from "./identity-session.ts";
+import type { KeyServiceRoute } from "./key-service.ts";
 import { Problem, problemOf } from "./problem.ts";
 import type { Enrolment } from "./state/index.ts";
 
@@ -21,7 +22,7 @@ const SPARE_MS = 60_000;
 
 export function createWalletAccess(o: {
   sessions: SessionKeeper;
-  keysUrl: string;
+  keyService: KeyServiceRoute;
   clock: Clock;
   random: RandomBytes;
 }): WalletAccess {

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Access, accessFor } from "agentkeys/access.ts";
 import { deriveWallet, mintOidcJwt, signInWithWallet } from "agentkeys/enrolment.ts";
 import { systemSleep } from "agentkeys/io.ts";
+import { directRoute } from "agentkeys/key-service.ts";
 import { callKeyService, callBroker } from "agentkeys/services.ts";
 import { openState } from "agentkeys/state/index.ts";
 
@@ -39,7 +40,7 @@ async function signedIn(email: string): Promise<{ machine: Machine; access: Acce
 
 async function accessOf(machine: Machine): Promise<Access> {
   const enrolment = await openState(machine.folder).require();
-  return accessFor(enrolment, { ...parts, keysUrl: system.keys.url });
+  return accessFor(enrolment, { ...parts, keyService: directRoute(system.keys.url) });
 }
 
 /** The reason that a call is refused with. */
@@ -112,13 +113,13 @@ describe("a session of one kind", () => {
     expect(await reasonOf(access.asWallet(wallet.token).wallet.linkWallet({ address: wallet.address }))).toBe(
       "SESSION_KIND",
     );
-    const keysByWallet = callKeyService(system.keys.url, { key, token: wallet.token });
+    const keysByWallet = callKeyService(directRoute(system.keys.url), { key, token: wallet.token });
     expect(await reasonOf(keysByWallet.deriveAddress({ omniAccount }))).toBe("SESSION_KIND");
 
     // An OIDC JWT is signed by the same broker, and is no session anywhere.
     const { jwt } = await mintOidcJwt(access, wallet);
     expect(await reasonOf(access.asWallet(jwt).wallet.mintOidcJwt({}))).toBe("SESSION_INVALID");
-    const keysByJwt = callKeyService(system.keys.url, { key, token: jwt });
+    const keysByJwt = callKeyService(directRoute(system.keys.url), { key, token: jwt });
     expect(await reasonOf(keysByJwt.deriveAddress({ omniAccount }))).toBe("SESSION_INVALID");
     expect(session.token.reveal()).not.toBe(wallet.token.reveal());
   });
@@ -130,7 +131,9 @@ describe("a session of one kind", () => {
     const { omniAccount } = ada.access.enrolment;
     const stolen = { key: evesKey, token };
     expect(await reasonOf(callBroker(system.broker.publicUrl, stolen).account.whoAmI({}))).toBe("DPOP_INVALID");
-    expect(await reasonOf(callKeyService(system.keys.url, stolen).deriveAddress({ omniAccount }))).toBe("DPOP_INVALID");
+    expect(await reasonOf(callKeyService(directRoute(system.keys.url), stolen).deriveAddress({ omniAccount }))).toBe(
+      "DPOP_INVALID",
+    );
     const bearer = await fetch(`${system.keys.url}/dev/derive-address`, {
       method: "POST",
       headers: { authorization: `Bearer ${token.reveal()}`, "content-type": "application/json" },

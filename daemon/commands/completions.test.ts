@@ -31,6 +31,8 @@ describe("agentkeys completions", () => {
     expect(complete("agentkeys", "un")).toBe("unlink unfreeze");
     expect(complete("agentkeys", "link", "--e")).toBe("--email");
     expect(complete("agentkeys", "nothing", "--")).toBe("");
+    expect(complete("agentkeys", "attest", "e")).toBe("enroll explain");
+    expect(complete("agentkeys", "audit", "sig")).toBe("signatures");
   });
 
   test("completes commands and their options in zsh", async ({ skip }) => {
@@ -89,7 +91,7 @@ describe("agentkeys completions", () => {
 
   test("knows every command in every shell, and no other shell", async () => {
     const help = (await machine.agentkeys("--help")).stdout;
-    const commands = [...help.matchAll(/^ {2}([a-z]+) /gm)]
+    const commands = [...help.matchAll(/^ {2}([a-z-]+) /gm)]
       .map(([, name = ""]) => name)
       .filter((name) => name !== "help");
     expect(commands.length).toBeGreaterThan(10);

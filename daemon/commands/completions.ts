@@ -6,6 +6,9 @@ import { Problem } from "../problem.ts";
 interface Entry {
   name: string;
   description: string;
+  /** Of a command that only groups others. */
+  subcommands: string[];
+  /** Its own, and those of all its subcommands. */
   options: string[];
 }
 
@@ -20,9 +23,14 @@ export function completions({ stdout }: Pick<Io, "stdout">, program: Command, sh
   const entries = program.commands.map((command) => ({
     name: command.name(),
     description: command.description(),
-    options: [...command.options.flatMap(({ long }) => (long == null ? [] : [long])), "--help"],
+    subcommands: command.commands.map((each) => each.name()),
+    options: [...new Set([command, ...command.commands].flatMap(longOptions)), "--help"],
   }));
   stdout.write(script(entries));
+}
+
+function longOptions({ options }: Command): string[] {
+  return options.flatMap(({ long }) => (long == null ? [] : [long]));
 }
 
 const scripts = new Map<string, (entries: readonly Entry[]) => string>([
@@ -32,7 +40,9 @@ const scripts = new Map<string, (entries: readonly Entry[]) => string>([
 ]);
 
 function bash(entries: readonly Entry[]): string {
-  const cases = entries.map(({ name, options }) => `    ${name}) words="${options.join(" ")}" ;;`).join("\n");
+  const cases = entries
+    .map(({ name, subcommands, options }) => `    ${name}) words="${[...subcommands, ...options].join(" ")}" ;;`)
+    .join("\n");
   return `# agentkeys completions for bash: source <(agentkeys completions bash)
 _agentkeys() {
   local words="${entries.map(({ name }) => name).join(" ")} --help --version"
@@ -50,7 +60,9 @@ function zsh(entries: readonly Entry[]): string {
   const commands = entries
     .map(({ name, description }) => `    ${quoted(`${name}:${description.replaceAll(":", " -")}`, "'\\''")}`)
     .join("\n");
-  const cases = entries.map(({ name, options }) => `    ${name}) options=(${options.join(" ")}) ;;`).join("\n");
+  const cases = entries
+    .map(({ name, subcommands, options }) => `    ${name}) options=(${[...subcommands, ...options].join(" ")}) ;;`)
+    .join("\n");
   return `#compdef agentkeys
 # agentkeys completions for zsh: source <(agentkeys completions zsh)
 _agentkeys() {
@@ -75,8 +87,9 @@ fi
 }
 
 function fish(entries: readonly Entry[]): string {
-  const lines = entries.flatMap(({ name, description, options }) => [
+  const lines = entries.flatMap(({ name, description, subcommands, options }) => [
     `complete -c agentkeys -f -n __fish_use_subcommand -a ${name} -d ${quoted(description, "\\'")}`,
+    ...subcommands.map((each) => `complete -c agentkeys -f -n '__fish_seen_subcommand_from ${name}' -a ${each}`),
     ...options.map((option) => `complete -c agentkeys -n '__fish_seen_subcommand_from ${name}' -l ${option.slice(2)}`),
   ]);
   return `# agentkeys completions for fish: agentkeys completions fish | source\n${lines.join("\n")}\n`;

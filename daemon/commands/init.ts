@@ -37,13 +37,13 @@ export async function init(context: Context, options: InitOptions): Promise<void
 async function resumable(
   kept: Enrolment | undefined,
   { email, oauth, wallet, passkey }: InitOptions,
-  { io }: Context,
+  { io, keyService }: Context,
   screen: InitScreen,
 ): Promise<Enrolment | undefined> {
   if (kept === undefined || kept.walletAddress !== undefined || io.clock() >= kept.session.expiresAt) return undefined;
   if (oauth !== undefined || wallet !== undefined || passkey !== undefined) return undefined;
   if (email !== undefined && email.trim().toLowerCase() !== kept.identity.value) return undefined;
-  const { asPerson } = await accessFor(kept, { ...io, keysUrl: kept.brokerUrl });
+  const { asPerson } = await accessFor(kept, { ...io, keyService });
   try {
     const { frozenAt } = await asPerson.account.whoAmI({});
     // Unfrozen since: this session stays good for looking only, and another sign-in is the way on.
@@ -82,14 +82,14 @@ async function signInHere(
 }
 
 async function goOn(context: Context, state: State, enrolment: Enrolment, screen: InitScreen): Promise<void> {
-  const { io, settings } = context;
+  const { io, settings, keyService } = context;
   if (await isFrozen(context, enrolment)) {
     screen.frozen(enrolment);
     return;
   }
   const { roleArn, sessionSeconds } = settings.aws;
   const aws = roleArn === undefined ? undefined : { roleArn, sessionSeconds };
-  const access = await accessFor(enrolment, { ...io, keysUrl: settings.keysUrl });
+  const access = await accessFor(enrolment, { ...io, keyService });
   let finished = enrolment;
   const credentials: AwsCredentials | undefined = await enrol(
     access,
@@ -118,14 +118,14 @@ async function methodOf(options: InitOptions, screen: InitScreen): Promise<SignI
 /** What its first call would be refused for is asked beforehand, only where the token says so: the usual way costs no call more. */
 async function isFrozen(context: Context, enrolment: Enrolment): Promise<boolean> {
   if (!isRestricted(enrolment.session.token)) return false;
-  const { asPerson } = await accessFor(enrolment, { ...context.io, keysUrl: context.settings.keysUrl });
+  const { asPerson } = await accessFor(enrolment, { ...context.io, keyService: context.keyService });
   return (await asPerson.account.whoAmI({})).frozenAt !== undefined;
 }
 
 /** A session that nobody needs any more is not left behind; that it ends by itself has to do where the broker does not listen. */
 async function revoke(context: Context, enrolment: Enrolment): Promise<void> {
   try {
-    const { asPerson } = await accessFor(enrolment, { ...context.io, keysUrl: context.settings.keysUrl });
+    const { asPerson } = await accessFor(enrolment, { ...context.io, keyService: context.keyService });
     await asPerson.account.revokeSession({});
   } catch (error) {
     const problem = problemOf(error);

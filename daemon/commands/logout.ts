@@ -20,9 +20,9 @@ export async function logout(context: Context): Promise<void> {
   answer(context, { signed_out: true, revoked: outcome.revoked }, [outcome.line]);
 }
 
-async function revoke({ io, settings }: Context, kept: Enrolment): Promise<Problem | undefined> {
+async function revoke({ io, keyService }: Context, kept: Enrolment): Promise<Problem | undefined> {
   try {
-    const { asPerson } = await accessFor(kept, { ...io, keysUrl: settings.keysUrl });
+    const { asPerson } = await accessFor(kept, { ...io, keyService });
     await asPerson.account.revokeSession({});
     return undefined;
   } catch (error) {

@@ -9,10 +9,10 @@ import { answer, duration, isoTime, warn } from "../output.ts";
 
 /** `agentkeys whoami`: who this machine acts for, as the broker says. */
 export async function whoami(context: Context): Promise<void> {
-  const { io, settings } = context;
+  const { io, keyService } = context;
   const { sessions } = openMachine(context, { onTrouble: (problem) => warn(context, problem) });
   const enrolment = await sessions.current();
-  const { asPerson } = await accessFor(enrolment, { ...io, keysUrl: settings.keysUrl });
+  const { asPerson } = await accessFor(enrolment, { ...io, keyService });
   const me = await asPerson.account.whoAmI({});
 
   const { identity, omniAccount, walletAddress, brokerUrl } = enrolment;

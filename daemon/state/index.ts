@@ -98,10 +98,12 @@ function unreadable(error: unknown): Problem {
   throw error;
 }
 
-/** The state file, cached credentials, and what a killed process left of either; not the locks, nor a running daemon's token. */
+/** The state file, cached credentials, what was seen of sign logs, and what a killed process left of either; not the locks, nor a running daemon's token. */
 async function filesIn(folder: string): Promise<string[]> {
   try {
-    return (await readdir(folder)).filter((name) => /^(state|credentials-[0-9a-f]+)\.json(\.new)?$/.test(name));
+    return (await readdir(folder)).filter((name) =>
+      /^(state|(credentials|sign-log)-[0-9a-f]+)\.json(\.new)?$/.test(name),
+    );
   } catch (error) {
     throw unusable(folder, error);
   }

@@ -31,7 +31,7 @@ export function watchedAccess(access: Access, observer: CallObserver): Access {
     return { ...broker, wallet: watched };
   };
   return {
-    enrolment: access.enrolment,
+    ...access,
     asPerson: watchedBroker(access.asPerson),
     asMachine: watchedBroker(access.asMachine),
     asWallet: (token) => watchedBroker(access.asWallet(token)),

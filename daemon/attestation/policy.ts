@@ -1,0 +1,138 @@
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+
+import { type SettingValue, VERIFIER_KEY } from "@agentkeys/lib/evidence/claims";
+import type { NonEmpty } from "@agentkeys/lib/evidence";
+import { parseVerifierKey } from "@agentkeys/lib/tlog";
+
+import { Problem } from "../problem.ts";
+import { isSystemError } from "../state/trouble.ts";
+import { type PolicyPlatform, readPlatform } from "./platforms.ts";
+import { invalid, PolicyFields } from "./policy-fields.ts";
+
+/**
+ * What a key service must prove of itself before this machine sends it anything. There is no word in it that leaves a check out: what
+ * is not demanded cannot be written, and what is written is demanded.
+ */
+export interface Policy {
+  /** What the worker is called: the origin of its sign log. */
+  signer: string;
+  /**
+   * How what is attested is tied to the connection: by the exporter of the very TLS connection (RFC 9266). A worker behind a balancer
+   * that ends TLS would need its requests sealed to a key of its own (HPKE, RFC 9180); there is no such value yet.
+   */
+  channel: "tls-exporter";
+  /** How old claims and evidence may be. */
+  maxEvidenceAgeMs: number;
+  /** How long an appraisal holds on a connection that is kept in use. */
+  reattestAfterMs: number;
+  /** How far this machine's clock may be behind the worker's. */
+  clockSkewMs: number;
+  /** Which worker: the keys derived from its master secret (`ed25519:` and hex). */
+  identityKeys: NonEmpty<string>;
+  /** What the worker must have been set to, word for word. */
+  settings: Readonly<Record<string, SettingValue>>;
+  /** The verifier key of the sign log (c2sp.org/signed-note); its name is `signer`. */
+  logKey: string;
+  /** Which hardware, code and machine; evidence has to satisfy one of them. */
+  platforms: NonEmpty<PolicyPlatform>;
+}
+
+const MAX_BYTES = 256 * 1024;
+
+/** Reads the policy file. Nobody else may be able to change it. @throws Problem POLICY_* */
+export async function readPolicyFile(path: string): Promise<Policy> {
+  return parsePolicy(await readText(path));
+}
+
+/** @throws Problem POLICY_INVALID with the place and what should be there */
+export function parsePolicy(text: string): Policy {
+  const fields = new PolicyFields("", parseJson(text));
+  const version = fields.take("version");
+  if (version !== 1) throw invalid("version", "must be 1: other forms are not known to this version of agentkeys");
+  const signer = fields.text("signer", /^[!-*,-~]{1,255}$/, "a name without spaces and plus signs");
+  const channel = fields.word("channel", "tls-exporter");
+  const maxEvidenceAgeMs = 1000 * fields.integer("max_evidence_age_s", 1, 3600);
+  const reattestAfterMs = 1000 * fields.integer("reattest_every_s", 1, 86_400);
+  const clockSkewMs = 1000 * fields.integer("clock_skew_s", 0, 600);
+  const identityKeys = fields.texts(
+    "identity_keys",
+    /^ed25519:[0-9a-f]{64}$/,
+    "ed25519: and 64 lower-case hex characters",
+  );
+  const settings = readSettings(fields.object("settings"));
+  const log = fields.object("log");
+  const logKey = readLogKey(log, signer);
+  log.end();
+  const age = { maxAgeMs: maxEvidenceAgeMs, clockSkewMs };
+  const platforms = fields.list("platforms", (path, item) => readPlatform(new PolicyFields(path, item), age));
+  fields.end();
+  return {
+    ...{ signer, channel, maxEvidenceAgeMs, reattestAfterMs, clockSkewMs },
+    ...{ identityKeys, settings, logKey, platforms },
+  };
+}
+
+function readLogKey(log: PolicyFields, signer: string): string {
+  const text = log.text("vkey", VERIFIER_KEY, "a signed note's verifier key: name+id+key");
+  try {
+    if (parseVerifierKey(text).name === signer) return text;
+  } catch {
+    throw invalid(log.at("vkey"), "must be a signed note's verifier key: its id is not that of its name and key");
+  }
+  throw invalid(log.at("vkey"), "must be named as signer is");
+}
+
+function readSettings(fields: PolicyFields): Record<string, SettingValue> {
+  const settings: Record<string, SettingValue> = {};
+  for (const name of fields.names()) {
+    const value = fields.take(name);
+    const isList = Array.isArray(value) && value.every((item) => typeof item === "string");
+    if (!isList && !["string", "boolean", "number"].includes(typeof value)) {
+      throw invalid(fields.at(name), "must be text, a number, true or false, or a list of texts");
+    }
+    settings[name] = value as SettingValue;
+  }
+  return settings;
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const found = await file.stat();
+      if (!found.isFile() || found.size > MAX_BYTES) throw unreadable(path, "it is no file, or far too large");
+      refuseOtherAuthors(path, found);
+      return await file.readFile("utf8");
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (error instanceof Problem) throw error;
+    throw unreadable(path, isSystemError(error, "ENOENT") ? "it is not there" : "it cannot be opened", error);
+  }
+}
+
+/** Whoever can write the policy decides which key service is believed. */
+function refuseOtherAuthors(path: string, found: { uid: number; mode: number }): void {
+  if (process.getuid === undefined) return;
+  if ((found.mode & 0o022) === 0 && [process.getuid(), 0].includes(found.uid)) return;
+  throw new Problem("POLICY_PERMISSIONS", "configuration", `Other users of this machine may change ${path}.`, {
+    remedy: `Look whether it still says what it should, then run \`chmod go-w ${path}\` as its owner, who must be you or root.`,
+  });
+}
+
+function unreadable(path: string, why: string, cause?: unknown): Problem {
+  return new Problem("POLICY_UNREADABLE", "configuration", `The attestation policy ${path} cannot be read: ${why}.`, {
+    remedy: "Set AGENTKEYS_ATTESTATION_POLICY to the policy; `agentkeys attest enroll` writes one for you to review.",
+    cause,
+  });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Problem("POLICY_INVALID", "configuration", "The attestation policy cannot be used: it is no JSON.");
+  }
+}

@@ -1,0 +1,50 @@
+import type { Transport } from "@connectrpc/connect";
+
+import { connectTransport, type Http2Connections, type TransportOptions } from "@agentkeys/lib/rpc";
+
+import type { Io } from "./io.ts";
+import type { Settings } from "./settings.ts";
+
+/** The way to the key service: every request to it goes through here. */
+export interface KeyServiceRoute {
+  url: string;
+  transport: (options: TransportOptions) => Transport;
+}
+
+/**
+ * The way that the settings name. Where they name a policy, a connection is attested before anything else is sent on it, and so is every
+ * one after it; without one the key service is whoever answers at the URL, under a certificate that this machine trusts.
+ * Opening it connects to nothing and reads nothing.
+ */
+export function keyServiceRoute(
+  settings: Pick<Settings, "keysUrl" | "attestationPolicy">,
+  stateFolder: string,
+  { clock, random }: Pick<Io, "clock" | "random">,
+): KeyServiceRoute {
+  const { keysUrl: url, attestationPolicy: policyFile } = settings;
+  if (policyFile === undefined) return directRoute(url);
+  let opened: Promise<Http2Connections> | undefined;
+  const connections: Http2Connections = {
+    authority: new URL(url).origin,
+    async request(...args) {
+      opened ??= open();
+      return await (await opened).request(...args);
+    },
+  };
+  const open = async (): Promise<Http2Connections> => {
+    try {
+      // Loaded when needed: most runs of `agentkeys creds` call nobody.
+      const { openAttestedConnections } = await import("./attestation/index.ts");
+      return await openAttestedConnections({ url, policyFile, stateFolder, clock, random });
+    } catch (error) {
+      opened = undefined;
+      throw error;
+    }
+  };
+  return { url, transport: (options) => connectTransport(url, { ...options, connections }) };
+}
+
+/** The key service at `url`, attested by nobody. */
+export function directRoute(url: string): KeyServiceRoute {
+  return { url, transport: (options) => connectTransport(url, options) };
+}
