@@ -21,7 +21,7 @@ export default defineConfig(
     },
   },
   {
-    files: ["**/main.ts", "e2e/**", "bench/**", "**/*.test.ts"],
+    files: ["**/main.ts", "**/main-tee.ts", "e2e/**", "bench/**", "**/*.test.ts"],
     rules: { "no-restricted-properties": "off" },
   },
   {

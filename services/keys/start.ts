@@ -1,22 +1,14 @@
-import { createClient } from "@connectrpc/connect";
-
-import { LoginService } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
 import { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
 import { SignLogService } from "@agentkeys/gen/agentkeys/keys/v1/sign_log_service_pb";
 import { type Clock, systemClock } from "@agentkeys/lib/clock";
 import { createLog, type Logger } from "@agentkeys/lib/log";
 import { createCallMetrics, Registry, serveMetrics } from "@agentkeys/lib/metrics";
-import { connectTransport, Readiness, type RunningServer, serve } from "@agentkeys/lib/rpc";
+import { Readiness, type RunningServer, serve } from "@agentkeys/lib/rpc";
 import { ownOrigins } from "@agentkeys/lib/rpc/own-origins";
-import {
-  authenticate,
-  createDpopVerifier,
-  createRevocationCache,
-  createSessionVerifier,
-  remoteSessionKeys,
-} from "@agentkeys/lib/session";
+import { authenticate } from "@agentkeys/lib/session";
 
 import { createDevBackend, DEV_WARNING } from "./backends/dev.ts";
+import { admitByBroker } from "./broker-admission.ts";
 import { createKeyService } from "./key-service.ts";
 import type { KeyServiceSettings } from "./settings.ts";
 import { createSignLogService } from "./sign-log-service.ts";
@@ -58,21 +50,9 @@ export async function startKeyService(
   if (broker === undefined) {
     log.warn("no AGENTKEYS_KEYS_BROKER_URL: any program on this machine can have any account's wallet sign");
   } else {
-    const login = createClient(LoginService, connectTransport(broker.url, { timeoutMs: 5_000 }));
-    const fetchRevoked = async (): Promise<string[]> => (await login.listRevokedSessions({})).sessionIds;
-    readiness.set("broker", async () => {
-      await fetchRevoked();
-    });
-    admission = authenticate({
-      accountOwner: "session",
-      verifier: createSessionVerifier({
-        issuer: broker.issuer,
-        keys: remoteSessionKeys(`${broker.url}/.well-known/agentkeys-session-jwks.json`),
-        isRevoked: createRevocationCache({ fetchRevoked, clock }),
-        clock,
-      }),
-      dpop: createDpopVerifier({ origins: () => origins, clock }),
-    });
+    const byBroker = admitByBroker(broker, { origins: () => origins, clock });
+    readiness.set("broker", byBroker.isReachable);
+    admission = byBroker.interceptor;
   }
 
   const server = await serve({
