@@ -1,4 +1,4 @@
-# One file, three images: docker build --target broker|keys|mailbox .
+# One file, four images: docker build --target broker|keys|keys-tee|mailbox .
 # `docker compose up --build` builds all of them.
 
 FROM node:24-bookworm-slim AS build
@@ -16,7 +16,7 @@ COPY bench/package.json bench/
 # No dependency needs its install script here.
 RUN npm ci --ignore-scripts
 COPY . .
-RUN node build.mjs broker keys mailbox
+RUN node build.mjs broker keys mailbox keys-tee tee-dev
 
 # What all of them stand on: Node, and a folder that the process may write to. No npm packages, no sources.
 FROM node:24-bookworm-slim AS runtime
@@ -42,6 +42,22 @@ ENV AGENTKEYS_KEYS_LISTEN=0.0.0.0:8092
 EXPOSE 8092
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:8092/readyz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
+
+# Development only: the TEE worker beside a software TPM. It proves nothing about the machine that it runs on.
+FROM runtime AS keys-tee
+USER root
+RUN apt-get update && apt-get install -y --no-install-recommends swtpm swtpm-tools && rm -rf /var/lib/apt/lists/*
+USER node
+COPY --from=build /src/dist/tee-dev ./
+COPY --from=build /src/dist/keys-tee ./keys-tee
+ENV AGENTKEYS_KEYS_LISTEN=0.0.0.0:8092
+# What it keeps, the TPM's state too, is in the folder that it is started in.
+WORKDIR /var/lib/agentkeys
+VOLUME /var/lib/agentkeys
+EXPOSE 8092
+CMD ["node", "/app/main.js"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
+  CMD ["node", "-e", "require('https').get({ host: '127.0.0.1', port: 8092, path: '/readyz', rejectUnauthorized: false }, (r) => process.exit(r.statusCode === 200 ? 0 : 1)).on('error', () => process.exit(1))"]
 
 # Development only.
 FROM runtime AS mailbox

@@ -18,6 +18,8 @@ const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"
 const programs = {
   broker: { entry: "services/broker/main.ts", out: "dist/broker", file: "main", native: ["libsql"] },
   keys: { entry: "services/keys/main.ts", out: "dist/keys", file: "main" },
+  "keys-tee": { entry: "services/keys/main-tee.ts", out: "dist/keys-tee", file: "main" },
+  "tee-dev": { entry: "deploy/tee/main.ts", out: "dist/tee-dev", file: "main" },
   mailbox: { entry: "deploy/mailbox/main.ts", out: "dist/mailbox", file: "main" },
   daemon: { entry: "daemon/main.ts", out: "daemon/dist", file: "agentkeys", command: true },
 };

@@ -60,6 +60,13 @@ test("the demo that cannot do what it is told says why and fails", async () => {
   expect(leftBehind()).toEqual([]);
 });
 
+test("the demo on the TEE worker says what it lacks where there is no software TPM", async () => {
+  const demo = startDemo("--aws", "local", "--tee");
+  expect(await demo.ended).toBe(1);
+  expect(demo.stdout()).toContain("✗ failed: --tee needs swtpm: apt-get install");
+  expect(leftBehind()).toEqual([]);
+});
+
 test("a choice that there is not is a wrong command line", async () => {
   const demo = startDemo("--aws", "mars");
   expect(await demo.ended).toBe(2);

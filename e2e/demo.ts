@@ -8,11 +8,12 @@ import { type Enrolled, useCredentials } from "./demo/use-credentials.ts";
 import { createCleanup } from "./harness/cleanup.ts";
 import { createMachine } from "./harness/machine.ts";
 
-const USAGE = `npm run demo [-- --aws auto|rgw|local]
+const USAGE = `npm run demo [-- --aws auto|rgw|local] [--tee]
 
   --aws auto    Ceph's RADOS Gateway as STS and S3 where radosgw is installed, else our stand-in (default)
   --aws rgw     RADOS Gateway, or fail
   --aws local   our stand-in
+  --tee         the TEE worker on a software TPM, attested, instead of the development backend
 AGENTKEYS_DEMO_AWS does the same.
 `;
 /** Far more than it needs: whatever hangs is told of, not waited for. */
@@ -32,7 +33,7 @@ async function main(): Promise<number> {
     const play = async (): Promise<void> => {
       tell.title("AgentKeys: from an e-mail address to AWS credentials, with no wallet key on the machine");
       tell.heading("On this machine, on loopback only");
-      stage = await setStage(choice, undo, tell);
+      stage = await setStage(choice.cloud, undo, tell, { tee: choice.tee });
       await showEverything(stage, tell);
     };
     await Promise.race([play(), tooLong()]);
@@ -62,11 +63,18 @@ async function showEverything(stage: Stage, tell: Narrator): Promise<void> {
   await useCredentials(people, stage, tell);
 }
 
-function readChoice(): CloudChoice | undefined {
+function readChoice(): { cloud: CloudChoice; tee: boolean } | undefined {
   try {
-    const { values } = parseArgs({ options: { aws: { type: "string" }, help: { type: "boolean", short: "h" } } });
+    const { values } = parseArgs({
+      options: {
+        aws: { type: "string" },
+        tee: { type: "boolean", default: false },
+        help: { type: "boolean", short: "h" },
+      },
+    });
     const aws = values.aws ?? process.env["AGENTKEYS_DEMO_AWS"] ?? "auto";
-    if (values.help !== true && (aws === "auto" || aws === "rgw" || aws === "local")) return aws;
+    if (values.help !== true && (aws === "auto" || aws === "rgw" || aws === "local"))
+      return { cloud: aws, tee: values.tee };
     if (values.help !== true) process.stderr.write(`There is no --aws ${aws}.\n\n`);
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n\n`);

@@ -5,6 +5,8 @@ import { accessFor } from "agentkeys/access.ts";
 import { createAssumeRole } from "agentkeys/credentials/sts.ts";
 import { enrol } from "agentkeys/enrolment.ts";
 import { systemSleep } from "agentkeys/io.ts";
+import { keyServiceRoute } from "agentkeys/key-service.ts";
+import { readDaemonSettings } from "agentkeys/settings.ts";
 import { signIn as signInHere } from "agentkeys/sign-in.ts";
 import { type Enrolment, openState } from "agentkeys/state/index.ts";
 
@@ -12,8 +14,9 @@ import { systemClock } from "@agentkeys/lib/clock";
 import type { EvmAddress } from "@agentkeys/lib/ethereum";
 import { systemRandom } from "@agentkeys/lib/random";
 
-import type { Machine } from "../harness/machine.ts";
+import { type Machine, succeeded } from "../harness/machine.ts";
 import { WALLET_TAG } from "../harness/policies.ts";
+import { demandWhatIsThere } from "../harness/tee-policy.ts";
 import { filesWithWalletKey } from "../harness/wallet-key-search.ts";
 import type { Narrator } from "./narrator.ts";
 import type { Stage } from "./stage.ts";
@@ -33,7 +36,9 @@ export async function enrolPerson(o: {
   const state = openState(machine.folder, signedIn.brokerUrl);
   await state.update(() => Promise.resolve(signedIn));
 
-  const access = await accessFor(signedIn, { ...parts, keysUrl: stage.system.keys.url });
+  if (stage.system.tee !== undefined) await attest(machine, tell);
+  const route = keyServiceRoute(readDaemonSettings(machine.env), machine.folder, parts);
+  const access = await accessFor(signedIn, { ...parts, keyService: route });
   let wallet: EvmAddress | undefined;
   const credentials = await enrol(
     watchedAccess(access, narrated(tell)),
@@ -57,6 +62,19 @@ export async function enrolPerson(o: {
     `on this machine: looked for it in all of the state folder (${searched} file${searched === 1 ? "" : "s"})`,
   );
   return wallet;
+}
+
+/** Has the machine write a policy of what is there, and shows what it checks from then on before it sends anything. */
+async function attest(machine: Machine, tell: Narrator): Promise<void> {
+  await demandWhatIsThere(machine);
+  const { checks, url } = JSON.parse(succeeded(await machine.agentkeys("attest", "verify", "--json"))) as {
+    url: string;
+    checks: { check: string; found: string }[];
+  };
+  tell.step("attest", `${url} is what the machine's policy demands; nothing but a nonce was sent before`);
+  for (const { check, found } of checks) {
+    if (["connection", "evidence", "continuation"].includes(check)) tell.detail(`${check}: ${found.slice(0, 100)}`);
+  }
 }
 
 async function signIn({ email, stage, tell }: { email: string; stage: Stage; tell: Narrator }): Promise<Enrolment> {

@@ -6,7 +6,10 @@ import { findChromium, openChromium } from "../harness/chromium.ts";
 import { type Cloud, killRgwCloud, startLocalCloud, startRgwCloud } from "../harness/cloud.ts";
 import type { Confirmer } from "../harness/confirmer.ts";
 import { plainBrowser } from "../harness/plain-browser.ts";
+import { hasSwtpm } from "@agentkeys/lib/tpm2/testing/swtpm";
+
 import { startSystem, type System } from "../harness/system.ts";
+import { HOW_TO_INSTALL_SWTPM } from "../harness/tee-keys.ts";
 import type { UndoStack } from "../harness/undo-stack.ts";
 import { prepareVault, type Vault } from "../harness/vault.ts";
 import { STAND_IN_NOTICE } from "../local-aws/start.ts";
@@ -27,7 +30,13 @@ export interface Stage {
 }
 
 /** Starts it all on free loopback ports; whatever was started is handed to `undo` at once. */
-export async function setStage(choice: CloudChoice, undo: UndoStack, tell: Narrator): Promise<Stage> {
+export async function setStage(
+  choice: CloudChoice,
+  undo: UndoStack,
+  tell: Narrator,
+  { tee }: { tee: boolean },
+): Promise<Stage> {
+  if (tee && !hasSwtpm("npm run demo -- --tee", {})) throw new Error(`--tee needs swtpm: ${HOW_TO_INSTALL_SWTPM}`);
   const scratch = mkdtempSync(join(tmpdir(), "agentkeys-demo-"));
   const removeScratch = (): void => rmSync(scratch, { recursive: true, force: true });
   undo.add(removeScratch, removeScratch);
@@ -37,14 +46,17 @@ export async function setStage(choice: CloudChoice, undo: UndoStack, tell: Narra
   tell.step("STS and S3", isCeph ? "Ceph RADOS Gateway" : STAND_IN_NOTICE);
   tell.detail(cloud.url);
   if (choice === "auto" && !isCeph) tell.detail(`for an independent one: ${HOW_TO_INSTALL}`);
-  const system = await startSystem({ front: cloud.front, scratch });
+  const system = await startSystem({ front: cloud.front, scratch, ...(tee && { tee: {} }) });
   undo.add(() => system.close());
   const { broker, keys } = system;
   tell.step("broker", "signs people in and vouches for wallets; holds no wallet key");
   tell.detail(
     isCeph ? `${broker.url}, behind ${broker.publicUrl}, which puts its keys as Ceph wants them` : broker.url,
   );
-  tell.step("key service", "derives wallets and signs for their owners; the development backend");
+  tell.step(
+    "key service",
+    `derives wallets and signs for their owners; ${tee ? "the TEE worker, on a software TPM" : "the development backend"}`,
+  );
   tell.detail(keys.url);
   tell.step("mail server", `takes the broker's mail: ${system.smtpUrl}`);
   tell.step("browser", browser.name);

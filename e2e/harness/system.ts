@@ -13,12 +13,15 @@ import { Secret } from "@agentkeys/lib/secret";
 import type { Mail } from "@agentkeys/mailbox/inbox.ts";
 import { startMailbox } from "@agentkeys/mailbox/start.ts";
 
+import { startTeeKeys, type TeeKeys } from "./tee-keys.ts";
 import { createUndoStack, type UndoStack } from "./undo-stack.ts";
 
 /** The two services and a mail server, in this process, on free loopback ports. */
 export interface System {
   broker: RunningBroker;
   keys: RunningServer;
+  /** The TEE worker behind `keys`, where one was asked for. */
+  tee?: TeeKeys;
   /** Starts another key service for the same broker's sessions; it ends with the system. */
   startKeys(o: { masterSecret?: string; publicUrl?: string }): Promise<RunningServer>;
   /** The mail server's. */
@@ -44,6 +47,8 @@ export interface SystemOptions {
   trustedProxies?: readonly string[];
   /** Where its folder is made. */
   scratch?: string;
+  /** The TEE worker on a software TPM instead of the development backend, and further settings of it. */
+  tee?: Record<string, string>;
 }
 
 /** How long a mail may take that was accepted on this machine. */
@@ -60,7 +65,15 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
 }
 
 async function start(
-  { front, clock = systemClock, masterSecret, providers = [], trustedProxies = [], scratch = tmpdir() }: SystemOptions,
+  {
+    front,
+    clock = systemClock,
+    masterSecret,
+    providers = [],
+    trustedProxies = [],
+    scratch = tmpdir(),
+    tee: teeSettings,
+  }: SystemOptions,
   undo: UndoStack,
 ): Promise<System> {
   const folder = mkdtempSync(join(scratch, "agentkeys-e2e-"));
@@ -108,7 +121,10 @@ async function start(
     undo.add(() => keys.close());
     return keys;
   };
-  const keys = await startKeys({ masterSecret });
+  const tee =
+    teeSettings && (await startTeeKeys({ broker, scratch: folder, env: teeSettings, log: log("keys"), clock }));
+  if (tee !== undefined) undo.add(() => tee.close());
+  const keys = tee ?? (await startKeys({ masterSecret }));
 
   /** By path and address, in lower case as mailboxes compare, the last mail that was taken. */
   const taken = new Map<string, number>();
@@ -123,6 +139,7 @@ async function start(
   return {
     broker,
     keys,
+    ...(tee && { tee }),
     startKeys,
     smtpUrl: mailbox.smtpUrl,
     logged,

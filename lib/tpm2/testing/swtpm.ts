@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -42,6 +43,17 @@ export async function startTestTpm(which: "any" | "another" = "any"): Promise<Te
   const folder = await mkdtemp(join(tmpdir(), "agentkeys-tpm-"));
   if (which === "another") await manufacture(folder);
   else await copyOf(await (model ??= manufactureModel()), folder);
+  return await runTpm(folder, () => rm(folder, { recursive: true, force: true }));
+}
+
+/** Runs the TPM of a folder, which is made at the first time and stays there. A terminal's Ctrl-C does not reach it. */
+export async function startKeptTpm(folder: string): Promise<TestTpm> {
+  if (!existsSync(join(folder, "state"))) await manufacture(folder);
+  await rm(join(folder, "tpm.sock"), { force: true });
+  return await runTpm(folder, () => Promise.resolve());
+}
+
+async function runTpm(folder: string, leave: () => Promise<void>): Promise<TestTpm> {
   const socket = join(folder, "tpm.sock");
   let running = await run(folder, socket);
 
@@ -68,7 +80,7 @@ export async function startTestTpm(which: "any" | "another" = "any"): Promise<Te
     },
     stop: async () => {
       if (running.exitCode === null) await off();
-      await rm(folder, { recursive: true, force: true });
+      await leave();
     },
   };
 }
@@ -104,7 +116,7 @@ async function copyOf(files: Model, folder: string): Promise<void> {
 
 async function manufacture(folder: string): Promise<void> {
   const [state, authority] = [join(folder, "state"), join(folder, "ca")];
-  await mkdir(state);
+  await mkdir(state, { recursive: true, mode: 0o700 });
   await mkdir(authority);
   const [setup, local, options] = ["setup.conf", "localca.conf", "localca.options"].map((name) => join(folder, name));
   await writeFile(options ?? "", "--platform-manufacturer agentkeys\n--platform-version 1\n--platform-model test\n");
@@ -155,7 +167,8 @@ async function run(folder: string, socket: string): Promise<ChildProcess> {
       "--flags",
       "not-need-init,startup-clear",
     ],
-    { stdio: ["ignore", "ignore", "pipe"] },
+    // Of a process group of its own: who uses it ends it, in good order.
+    { stdio: ["ignore", "ignore", "pipe"], detached: true },
   );
   let said = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
