@@ -1,4 +1,5 @@
-import { Agent, type IncomingHttpHeaders, request } from "node:http";
+import * as http from "node:http";
+import * as https from "node:https";
 
 /** Sends requests to a server over connections that stay open; cheap, so that the server is what is measured. */
 export interface LoadClient {
@@ -18,13 +19,15 @@ export interface LoadRequest {
 
 export interface LoadAnswer {
   status: number;
-  headers: IncomingHttpHeaders;
+  headers: http.IncomingHttpHeaders;
   text: string;
 }
 
 export function createLoadClient(baseUrl: string): LoadClient {
-  const { hostname, port } = new URL(baseUrl);
-  const agent = new Agent({ keepAlive: true, maxSockets: 64, noDelay: true });
+  const { hostname, port, protocol } = new URL(baseUrl);
+  const { Agent, request } = protocol === "https:" ? https : http;
+  // Who is at the other end is not what is measured.
+  const agent = new Agent({ keepAlive: true, maxSockets: 64, noDelay: true, rejectUnauthorized: false });
   const send = ({ method, path, headers = {}, body = "" }: LoadRequest): Promise<LoadAnswer> =>
     new Promise((resolve, reject) => {
       const length = method === "GET" ? {} : { "content-length": Buffer.byteLength(body) };
