@@ -1,6 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 // `unit`: everything beside what it tests, and the contract and end-to-end tests over loopback sockets.
+// Not here: the measured image in virtual machines, which takes minutes (`npm run test:vm`, vitest.vm.config.ts).
 // `rgw`: needs Ceph's RADOS Gateway; where it is not installed its suite says so and skips (never in CI).
 const shared = {
   testTimeout: 30_000,
@@ -20,7 +21,12 @@ export default defineConfig({
         },
       },
       {
-        test: { ...shared, name: "e2e", include: ["e2e/**/*.test.ts"], exclude: ["**/node_modules/**", "e2e/rgw/**"] },
+        test: {
+          ...shared,
+          name: "e2e",
+          include: ["e2e/**/*.test.ts"],
+          exclude: ["**/node_modules/**", "e2e/rgw/**", "e2e/vm/**"],
+        },
       },
       { test: { ...shared, name: "rgw", include: ["e2e/rgw/**/*.test.ts"], exclude: ["**/node_modules/**"] } },
     ],

@@ -1,0 +1,206 @@
+import { execFileSync } from "node:child_process";
+import { generateKeyPairSync } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { createServer, type Server } from "node:tls";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { selfSigned } from "@agentkeys/lib/evidence/certificate";
+import { systemRandom } from "@agentkeys/lib/random";
+import { approve, formatApprovals } from "@agentkeys/lib/tpm2";
+
+import { buildImage, type Image } from "../../deploy/image/build.ts";
+import { unpackKernel } from "../../deploy/image/kernel.ts";
+import { freePorts } from "../harness/free-port.ts";
+import { createMachine, type Machine, succeeded } from "../harness/machine.ts";
+import { plainBrowser } from "../harness/plain-browser.ts";
+import { startSystem, type System } from "../harness/system.ts";
+import { createUndoStack } from "../harness/undo-stack.ts";
+import { type Boot, Hardware, missingForMachines } from "./virtual-machine.ts";
+
+const root = resolve(import.meta.dirname, "..", "..");
+const missing = missingForMachines();
+if (missing !== undefined && process.env["CI"] === "true") throw new Error(`the measured image needs ${missing}`);
+if (missing !== undefined)
+  process.stdout.write(`SKIPPED: the measured image is not booted here, for want of ${missing}\n`);
+
+const undo = createUndoStack();
+const scratch = mkdtempSync(join(tmpdir(), "agentkeys-vm-"));
+undo.add(() => rmSync(scratch, { recursive: true, force: true }));
+const releaseKey = generateKeyPairSync("ec", { namedCurve: "P-256" });
+let system: System;
+let front: Server;
+let port = 0;
+let hardware: Hardware;
+let machine: Machine;
+/** The image, the same with one comment changed in the worker, and that one as a release of the key's. */
+let image: Image;
+let changed: Image;
+
+beforeAll(async () => {
+  if (missing !== undefined) return;
+  port = await freePorts();
+  system = await startSystem({ scratch });
+  undo.add(() => system.close());
+  const frontKey = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
+  const now = Date.now();
+  const certificate = selfSigned({
+    key: frontKey,
+    subject: "broker.test",
+    names: ["broker.test"],
+    notBefore: new Date(now - 86_400_000),
+    notAfter: new Date(now + 86_400_000),
+    random: systemRandom,
+  });
+  front = await tlsFront(system.broker.url, {
+    key: frontKey.export({ type: "pkcs8", format: "pem" }).toString(),
+    cert: certificate.pem,
+  });
+  undo.add(() => void front.close());
+
+  execFileSync(process.execPath, [join(root, "build.mjs"), "keys-tee"], { cwd: root, stdio: "ignore" });
+  const worker = readFileSync(join(root, "dist", "keys-tee", "main.js"));
+  unpackKernel(scratch);
+  const build = (release: string, bundle: Uint8Array): Image =>
+    buildImage({
+      kernel: scratch,
+      release,
+      network: { address: "10.0.2.15/24", gateway: "10.0.2.2" },
+      node: process.execPath,
+      worker: bundle,
+      settings: [
+        "AGENTKEYS_KEYS_BROKER_URL=https://broker.test:8091",
+        `AGENTKEYS_KEYS_BROKER_ISSUER=${system.broker.publicUrl}`,
+        `AGENTKEYS_KEYS_PUBLIC_URL=https://127.0.0.1:${port}`,
+        "AGENTKEYS_TEE_SIGNER=signer-1.test",
+        "",
+      ].join("\n"),
+      releaseKey: releaseKey.publicKey.export({ type: "spki", format: "pem" }).toString(),
+      hosts: "127.0.0.1 localhost\n10.0.2.100 broker.test\n",
+      brokerCa: Buffer.from(certificate.pem),
+    });
+  image = build("1", worker);
+  expect(build("1", worker).uki.equals(image.uki), "two builds of the same inputs are the same bytes").toBe(true);
+  changed = build("1", Buffer.concat([worker, Buffer.from("// one comment\n")]));
+
+  hardware = new Hardware();
+  undo.add(() => hardware.remove());
+  machine = createMachine({ system, scratch, env: { AGENTKEYS_KEYS_URL: `https://127.0.0.1:${port}` } });
+  undo.add(() => machine.remove());
+});
+
+afterAll(() => undo.run());
+
+test.skipIf(missing !== undefined)(
+  "one machine's life: sealed, opened again, refused when changed, upgraded by the release key",
+  async () => {
+    const approvalOf = ({ measurements }: Image) =>
+      approve(
+        measurements.release,
+        new Map([[11, Buffer.from(measurements.pcrs[11] ?? "", "hex")]]),
+        releaseKey.privateKey,
+      );
+
+    // The first start makes a master secret, since an operator said so, and seals it.
+    hardware.put("approvals.json", formatApprovals([approvalOf(image)]));
+    hardware.put("allow-genesis", "");
+    const wallet = await whileOn(image, async () => {
+      succeeded(await machine.agentkeys("attest", "enroll", "--output", policyFile()));
+      pinCode(image);
+      machine.env["AGENTKEYS_ATTESTATION_POLICY"] = policyFile();
+      succeeded(await machine.agentkeys("attest", "verify"));
+      return (await machine.signIn("ada@example.com", plainBrowser())).wallet;
+    });
+
+    // The second start opens it: the same wallet signs, for the same policy. No person is needed.
+    hardware.take("allow-genesis");
+    await whileOn(image, async () => {
+      const { stdout } = await machine.agentkeys("token", "--json");
+      expect(JSON.parse(stdout)).toMatchObject({ wallet_address: wallet });
+    });
+
+    // One comment more in the worker: the TPM keeps the seal shut, and the worker ends with 42.
+    const refused = hardware.boot(changed.uki, { port, broker: frontPort() });
+    try {
+      expect(await refused.says(/MEASUREMENT/)).toContain(changed.measurements.pcrs[11]);
+      expect(await refused.says(/the key service ended with/)).toContain("ended with 42");
+      await refused.off();
+    } finally {
+      await refused.cut();
+    }
+
+    // The same on an empty disk of another machine: it makes a master secret of its own, and the daemon will have nothing to do with it.
+    const other = new Hardware();
+    try {
+      other.put("approvals.json", formatApprovals([approvalOf(changed)]));
+      other.put("allow-genesis", "");
+      await whileOn(
+        changed,
+        async () => {
+          const { code, stderr } = await machine.agentkeys("token");
+          expect(stderr).toMatch(/is not what the attestation policy demands/);
+          expect(code).not.toBe(0);
+        },
+        other,
+      );
+    } finally {
+      other.remove();
+    }
+
+    // Once the release key approves it, the changed one opens what the old one sealed.
+    hardware.put("approvals.json", formatApprovals([approvalOf(image), approvalOf(changed)]));
+    await whileOn(changed, async () => {
+      pinCode(image, changed);
+      const { stdout } = await machine.agentkeys("token", "--json");
+      expect(JSON.parse(stdout)).toMatchObject({ wallet_address: wallet });
+    });
+  },
+);
+
+/** Boots, waits until the worker serves, does the work, and pulls the plug. */
+async function whileOn<T>(which: Image, work: (boot: Boot) => Promise<T>, on = hardware): Promise<T> {
+  const boot = on.boot(which.uki, { port, broker: frontPort() });
+  try {
+    await boot.says(/"url":"https:/);
+    return await work(boot);
+  } catch (error) {
+    throw new Error(`with this on its console:\n${boot.console.join("\n")}`, { cause: error });
+  } finally {
+    await boot.cut();
+  }
+}
+
+function policyFile(): string {
+  return join(scratch, "policy.json");
+}
+
+/** What a person does who reviews the policy: the code is the build's, not what the worker showed. */
+function pinCode(...images: Image[]): void {
+  const policy = JSON.parse(readFileSync(policyFile(), "utf8")) as { platforms: { code: Record<string, string[]> }[] };
+  for (const platform of policy.platforms) {
+    platform.code = { pcr11: images.map(({ measurements }) => measurements.pcrs[11] ?? "") };
+  }
+  writeFileSync(policyFile(), JSON.stringify(policy), { mode: 0o600 });
+}
+
+/** The broker as the worker knows it: by TLS under a name that its image has the certificate of. */
+async function tlsFront(url: string, identity: { key: string; cert: string }): Promise<Server> {
+  const { hostname, port: target } = new URL(url);
+  const server = createServer(identity, (socket) => {
+    const behind: Socket = connect(Number(target), hostname);
+    socket.pipe(behind).pipe(socket);
+    socket.on("error", () => behind.destroy());
+    behind.on("error", () => socket.destroy());
+  });
+  await new Promise<void>((done) => void server.listen(0, "127.0.0.1", done));
+  return server;
+}
+
+function frontPort(): number {
+  const address = front.address();
+  if (address === null || typeof address === "string") throw new Error("the front does not listen");
+  return address.port;
+}
