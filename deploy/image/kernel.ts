@@ -7,7 +7,11 @@ export function unpackKernel(folder: string): void {
   const depends = execFileSync("apt-cache", ["depends", "linux-image-cloud-amd64"], { encoding: "utf8" });
   const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1];
   if (name === undefined) throw new Error("linux-image-cloud-amd64 is not known here: run apt-get update");
-  execFileSync("apt-get", ["download", "-qq", name], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
+  // As root, apt would drop its rights and could not write where only we can.
+  execFileSync("apt-get", ["download", "-qq", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3", name], {
+    cwd: folder,
+    stdio: ["ignore", "ignore", "inherit"],
+  });
   execFileSync("sh", ["-c", 'dpkg-deb -x "$1"_*.deb .', "sh", name], { cwd: folder });
 }
 
