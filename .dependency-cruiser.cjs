@@ -38,7 +38,10 @@ module.exports = {
       comment:
         "rpc/ and pages/ turn wire into domain; no domain folder reaches back, or touches the database by itself",
       severity: "error",
-      from: { path: "^services/broker/(identity|login|passkey|wallet|token|audit|browser|account)/", pathNot: "\\.test\\.ts$" },
+      from: {
+        path: "^services/broker/(identity|login|passkey|wallet|token|audit|browser|account)/",
+        pathNot: "\\.test\\.ts$",
+      },
       to: { path: "^services/broker/(rpc|pages|store|main|settings)" },
     },
     { name: "tests-are-not-imported", severity: "error", from: {}, to: { path: "\\.test\\.ts$" } },
