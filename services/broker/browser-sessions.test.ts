@@ -315,6 +315,25 @@ describe("what changes who gets in", () => {
   });
 });
 
+test("a machine that renews while its owner looks at the list is ended all the same", async () => {
+  const email = newEmail();
+  const machine = await signIn(broker, email);
+  const browser = await signedIn(email);
+  const [id] = broker.rows(
+    `SELECT session_id FROM session WHERE anchor = '${machine.omniAccount}' AND kind = 'identity'`,
+  );
+  await machine.clients.login.renewSession({});
+  await browser.go(`${broker.url}/account/end/${String(id)}`);
+  expect(browser.html).toContain("test machine");
+  await browser.submit("/account/end/[A-Za-z0-9_-]+");
+  expect(browser.html).toContain("Ended, everywhere within 10 seconds.");
+  expect(
+    broker.rows(
+      `SELECT 1 FROM session WHERE anchor = '${machine.omniAccount}' AND kind = 'identity' AND revoked_at IS NULL`,
+    ),
+  ).toHaveLength(0);
+});
+
 test("on a frozen account a browser may look, and link nothing", async () => {
   const email = newEmail();
   const browser = await signedIn(email);

@@ -83,6 +83,31 @@ describe("lives", () => {
   });
 });
 
+describe("a session that was renewed since it was listed", () => {
+  test("is ended under the id that it had, with all that came from it", async () => {
+    const [ada, phone] = [await signIn(broker, "ada@example.com"), await signIn(broker, "ada@example.com")];
+    const { clients: wallet } = await walletSession(broker, ada);
+    const listed = decodeJwt(ada.token).jti ?? "";
+    // Whoever has the machine's key may renew as often as they like.
+    const once = await ada.clients.login.renewSession({});
+    const { sessionJwt } = await as(once.sessionJwt, ada.key).login.renewSession({});
+    const { sessionIds } = await phone.clients.account.revokeSession({ sessionId: listed });
+    expect(sessionIds).toContain(decodeJwt(sessionJwt).jti);
+    expect(await reasonOf(as(sessionJwt, ada.key).account.whoAmI({}))).toBe("SESSION_REVOKED");
+    expect(await reasonOf(as(sessionJwt, ada.key).login.renewSession({}))).toBe("SESSION_REVOKED");
+    expect(await reasonOf(wallet.broker.mintOidcJwt({}))).toBe("SESSION_REVOKED");
+    expect(await reasonOf(phone.clients.account.revokeSession({ sessionId: listed }))).toBe("SESSION_NOT_FOUND");
+  });
+
+  test("of somebody else's account is nobody's to end", async () => {
+    const [ada, bob] = [await signIn(broker, "ada@example.com"), await signIn(broker, "bob@example.com")];
+    const { sessionJwt } = await ada.clients.login.renewSession({});
+    const sessionId = decodeJwt(ada.token).jti ?? "";
+    expect(await reasonOf(bob.clients.account.revokeSession({ sessionId }))).toBe("SESSION_NOT_FOUND");
+    await as(sessionJwt, ada.key).account.whoAmI({});
+  });
+});
+
 describe("a renewal whose answer was lost", () => {
   test("is answered again to the same key for two minutes, with the same session", async () => {
     const ada = await signIn(broker, "ada@example.com");

@@ -16,6 +16,28 @@ export function createSessionStore(db: Kysely<Database>): SessionStore {
       const row = await db.selectFrom("session").selectAll().where("session_id", "=", sessionId).executeTakeFirst();
       return row && sessionOf(row);
     },
+    latest: async (sessionId) => {
+      const row = await db
+        .withRecursive("line", (line) =>
+          line
+            .selectFrom("session")
+            .select(["session_id", "replaced_by"])
+            .where("session_id", "=", sessionId)
+            .union(
+              line
+                .selectFrom("session")
+                .innerJoin("line", "line.replaced_by", "session.session_id")
+                .select(["session.session_id", "session.replaced_by"]),
+            ),
+        )
+        .selectFrom("session")
+        .selectAll()
+        .where((e) =>
+          e("session_id", "in", e.selectFrom("line").select("line.session_id").where("line.replaced_by", "is", null)),
+        )
+        .executeTakeFirst();
+      return row && sessionOf(row);
+    },
     findByCookie: async (cookieHash) => {
       const row = await db.selectFrom("session").selectAll().where("cookie_hash", "=", cookieHash).executeTakeFirst();
       return row && sessionOf(row);

@@ -11,7 +11,8 @@ export interface RevocationParts {
 }
 
 /**
- * Ends a session of the caller's account, and every session that came from it; gives the ids of those that ended.
+ * Ends a session of the caller's account, and every session that came from it; gives the ids of those that ended. One that was renewed
+ * since the caller saw it is ended as what it goes on as: by renewing all the time nobody outruns who ends it.
  * @throws Failure SESSION_NOT_FOUND, also for a session of somebody else's: that it exists is nobody's business
  */
 export async function revokeSession(
@@ -22,8 +23,8 @@ export async function revokeSession(
 ): Promise<string[]> {
   const ended = await transaction(async (tx) => {
     const now = clock();
-    const own = (await tx.sessions.find(target))?.anchor === anchor;
-    const ids = own ? await tx.sessions.revoke(target, now) : [];
+    const latest = await tx.sessions.latest(target);
+    const ids = latest?.anchor === anchor ? await tx.sessions.revoke(latest.sessionId, now) : [];
     const outcome = ids.length === 0 ? ErrorReason[ErrorReason.SESSION_NOT_FOUND] : "ok";
     for (const subject of ids.length === 0 ? [target] : ids) {
       const facts = { outcome, anchor, sessionId, subject };

@@ -38,6 +38,8 @@ export interface SessionRecord {
 export interface SessionStore {
   insert(session: SessionRecord): Promise<void>;
   find(sessionId: string): Promise<SessionRecord | undefined>;
+  /** What a session goes on as: the last one that it was renewed to, or itself. Live or not. */
+  latest(sessionId: string): Promise<SessionRecord | undefined>;
   /** The browser's session whose cookie has this SHA-256, live or not. */
   findByCookie(cookieHash: string): Promise<SessionRecord | undefined>;
   /** Sessions that still work, the newest first. */

@@ -31,7 +31,8 @@ export const actions: readonly Action[] = [
     path: "/account/end/:target",
     ask: async ({ parts, session }, target) => {
       const live = await parts.sessions.listLive(session.anchor, parts.clock());
-      const found = signInsOf(live).find(({ root }) => root.sessionId === target);
+      const latest = await parts.sessions.latest(target);
+      const found = signInsOf(live).find(({ root }) => root.sessionId === latest?.sessionId);
       if (found === undefined) throw ended();
       const { root } = found;
       return {
