@@ -180,6 +180,21 @@ describe("a browser's session", () => {
     expect(await isSignedIn(browser)).toBe(true);
   });
 
+  test("has its other cookie before the proof counts, and keeps it where the proof turns out to be none", async () => {
+    const email = newEmail();
+    const browser = await signedIn(email);
+    const old = cookieOf(browser);
+    await browser.go(`${broker.url}/account/prove`);
+    await browser.submit("/account/prove");
+    await postForm(broker, "confirm", mailedToken(broker, email));
+    await browser.go(browser.url);
+    broker.sql(`UPDATE identity SET suspended_at = 1 WHERE value = '${email}'`);
+    await browser.submit("/account/collect");
+    expect(browser.status).toBe(403);
+    expect(cookieOf(browser)).not.toBe(old);
+    expect(await isSignedIn(browser)).toBe(true);
+  });
+
   test("ends when somebody else signs in at the same browser", async () => {
     const [first, second] = [newEmail(), newEmail()];
     const browser = await signedIn(first);

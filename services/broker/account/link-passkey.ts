@@ -1,10 +1,8 @@
-import type { Session } from "@agentkeys/lib/session";
-
 import type { Caller } from "../audit/index.ts";
 import { type Identity, nameIdentity } from "../identity/index.ts";
 import { type NewPasskey, passkeyName, taken } from "../passkey/index.ts";
 import { addIdentity } from "./link-identity.ts";
-import { type AccountParts, freshSession, PROOF_FOR_LINK_MS } from "./parts.ts";
+import { type AccountParts, type Actor, freshSession, PROOF_FOR_LINK_MS } from "./parts.ts";
 
 /**
  * Links a passkey that a signed-in browser has just made to its account.
@@ -12,7 +10,7 @@ import { type AccountParts, freshSession, PROOF_FOR_LINK_MS } from "./parts.ts";
  */
 export async function linkPasskey(
   parts: AccountParts,
-  { newPasskey, session, caller }: { newPasskey: NewPasskey; session: Pick<Session, "id" | "anchor">; caller: Caller },
+  { newPasskey, session, caller }: { newPasskey: NewPasskey; session: Actor; caller: Caller },
 ): Promise<Identity> {
   const { id: sessionId, anchor } = session;
   return parts.transaction(async (tx) => {

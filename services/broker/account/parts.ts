@@ -31,7 +31,10 @@ export interface AccountParts extends IdentityRules {
 }
 
 /** Who acts: the session of a machine or of a browser. */
-export type Actor = Pick<Session, "id" | "anchor">;
+export interface Actor extends Pick<Session, "id" | "anchor"> {
+  /** Of the cookie that the browser came with. */
+  cookieHash?: string;
+}
 
 /** Who asks, and the sign-in with the other identity that they hold. */
 export interface ProvenRequest {
@@ -48,13 +51,14 @@ export const PROOF_FOR_UNLINK_MS = 5 * MINUTE;
 /** The session's record, if its person proved who they are lately enough. @throws Failure FRESH_SIGN_IN_REQUIRED, SESSION_REVOKED */
 export async function freshSession(
   { sessions }: Pick<AccountStores, "sessions">,
-  { id }: Actor,
+  { id, cookieHash }: Actor,
   now: number,
   maxAgeMs: number,
 ): Promise<SessionRecord> {
   const record = await sessions.find(id);
-  // Between the check at the door and this transaction somebody may have ended it.
-  if (record === undefined || record.revokedAt !== undefined) {
+  // Between the check at the door and this transaction somebody may have ended it; or its person has proven who they are, and has another
+  // cookie: who came with the old one has proven nothing.
+  if (record === undefined || record.revokedAt !== undefined || record.cookieHash !== cookieHash) {
     throw new Failure(ErrorReason.SESSION_REVOKED, "the session was revoked; sign in again");
   }
   if (isFresh(record, now, maxAgeMs)) return record;

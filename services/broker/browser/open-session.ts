@@ -14,6 +14,8 @@ export interface BrowserSession {
   provenAt: number;
   /** Since when the account is frozen: the session may look at it and put it right, and nothing else. */
   frozenAt?: number;
+  /** Of the cookie that it was opened with: it may have another one by the time that something is done. */
+  cookieHash: string;
   /** To be found in every form that this session sends. Secret. */
   formToken: string;
 }
@@ -23,7 +25,8 @@ export async function openBrowserSession(
   { sessions, accounts, clock }: BrowserParts,
   cookie: string,
 ): Promise<BrowserSession | undefined> {
-  const record = await sessions.findByCookie(hashOfCookie(cookie));
+  const cookieHash = hashOfCookie(cookie);
+  const record = await sessions.findByCookie(cookieHash);
   const now = clock();
   if (record?.identity === undefined || record.revokedAt !== undefined || record.expiresAt <= now) return undefined;
   const { sessionId: id, anchor, identity, signedInAt, provenAt } = record;
@@ -37,6 +40,7 @@ export async function openBrowserSession(
     identity,
     signedInAt,
     provenAt,
+    cookieHash,
     formToken: formTokenOf(cookie),
     ...(frozenAt !== undefined && { frozenAt }),
   };

@@ -130,8 +130,9 @@ async function collectLink(visit: SignedInVisit, waiting: WaitingLogin): Promise
 
 async function collectProof(visit: SignedInVisit, waiting: WaitingLogin): Promise<Response> {
   const { parts, c, session } = visit;
-  await stepUp(parts, proven(visit, waiting));
+  // Before the proof counts: who has a copy of the old cookie must not be there, at work, in between.
   setAccountCookie(c, await changeCookie(parts, session.id));
+  await stepUp(parts, proven(visit, waiting));
   waitNoMoreFor(c, waiting.loginId);
   return c.redirect(waiting.then === "/account" ? pathWhen("proven") : waiting.then, 303);
 }
