@@ -223,6 +223,46 @@ describe("a browser's session", () => {
   });
 });
 
+describe("what somebody began at a browser and left there", () => {
+  /** A link that its person has confirmed, and not yet taken up. */
+  async function confirmedLink(browser: TestBrowser): Promise<{ identity: string; at: URL }> {
+    const identity = newEmail();
+    await browser.go(`${broker.url}/account/link`);
+    await browser.submit("/account/link", { email: identity });
+    await postForm(broker, "confirm", mailedToken(broker, identity));
+    return { identity, at: browser.url };
+  }
+  const linked = (identity: string): unknown[] => broker.rows(`SELECT 1 FROM identity WHERE value = '${identity}'`);
+
+  test("is nobody's once they have signed out", async () => {
+    const browser = await signedIn();
+    const { identity, at } = await confirmedLink(browser);
+    await browser.go(`${broker.url}/account`);
+    await browser.submit("/account/sign-out");
+    expect(cookieOf(browser, "waiting")).toBe("");
+    await signedIn(newEmail(), browser);
+    await browser.go(at);
+    expect(browser.url.pathname).toBe("/account");
+    expect(linked(identity)).toHaveLength(0);
+  });
+
+  test("is not the next one's who signs in without that", async () => {
+    const browser = await signedIn();
+    const { identity, at } = await confirmedLink(browser);
+    const next = newEmail();
+    const other = createTestBrowser();
+    await other.go(`${broker.url}/account`);
+    await other.submit("/account/sign-in", { email: next });
+    browser.plant("__Host-agentkeys-waiting", `${cookieOf(other, "waiting")}~${cookieOf(browser, "waiting")}`);
+    await browser.go(other.url);
+    await confirmAndGoOn(browser, next);
+    expect(browser.html).toContain(next);
+    await browser.go(at);
+    expect(browser.url.pathname).toBe("/account");
+    expect(linked(identity)).toHaveLength(0);
+  });
+});
+
 describe("a sign-in that was started", () => {
   test("by a browser is collected by no program, with whatever it has of it", async () => {
     const email = newEmail();

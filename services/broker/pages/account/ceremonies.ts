@@ -13,7 +13,14 @@ import { linkPage } from "./link-page.ts";
 import { mergePage } from "./merge-page.ts";
 import { provePage } from "./prove-page.ts";
 import { returnPath } from "./return-path.ts";
-import { waitFor, waitingLogin, type WaitingLogin, waitNoMoreFor } from "./waiting-cookie.ts";
+import {
+  waitFor,
+  waitingLogin,
+  type WaitingLogin,
+  waitingLogins,
+  waitNoMoreFor,
+  waitOnlyFor,
+} from "./waiting-cookie.ts";
 import { confirmedHerePage, waitingPage } from "./waiting-page.ts";
 import { type Way, waysOf } from "./ways.ts";
 
@@ -102,7 +109,7 @@ export async function collect(visit: Visit, form: URLSearchParams): Promise<Resp
     // Whoever was signed in here before is not any more: one browser, one person.
     if (session !== undefined) await revokeSession(parts, session.id, session, c.env.info).catch(ignoreEnded);
     setAccountCookie(c, cookie);
-    waitNoMoreFor(c, waiting.loginId);
+    waitOnlyFor(c, await otherSignIns(visit, waiting));
     return c.redirect(waiting.then, 303);
   }
   if (session === undefined) throw new Failure(ErrorReason.SESSION_REVOKED, "this browser is not signed in");
@@ -110,6 +117,16 @@ export async function collect(visit: Visit, form: URLSearchParams): Promise<Resp
   if (!carriesToken(form, session)) return c.redirect(`/account/waiting/${waiting.loginId}`, 303);
   const signedIn = { ...visit, session };
   return purpose === "link" ? collectLink(signedIn, waiting) : collectProof(signedIn, waiting);
+}
+
+/**
+ * The other tabs that are to sign somebody in. What else was begun here was begun by whoever was signed in before, and is not for who is
+ * now: a link would go to their account.
+ */
+async function otherSignIns({ parts, c }: Visit, { loginId }: WaitingLogin): Promise<string[]> {
+  const others = waitingLogins(c).filter((each) => each.loginId !== loginId);
+  const logins = await Promise.all(others.map((each) => parts.logins.find(each.loginId)));
+  return logins.flatMap((login) => (login?.purpose === "sign-in" ? [login.loginId] : []));
 }
 
 async function collectLink(visit: SignedInVisit, waiting: WaitingLogin): Promise<Response> {

@@ -33,6 +33,7 @@ import { eventsPage, historyOf } from "./events-page.ts";
 import { overviewPage } from "./overview-page.ts";
 import type { AccountPageParts } from "./parts.ts";
 import { signInPage } from "./sign-in-page.ts";
+import { waitOnlyFor } from "./waiting-cookie.ts";
 import { waysOf } from "./ways.ts";
 
 /** How many events stand on the account's page, and on each page of its history. */
@@ -63,6 +64,7 @@ export function accountPages(app: Hono<PageEnv>, parts: AccountPageParts): void 
   form("/account/sign-out", async ({ session, c }) => {
     await revokeSession(parts, session.id, session, c.env.info);
     clearAccountCookie(c);
+    waitOnlyFor(c, []);
     return c.redirect(pathWhen("signed-out"), 303);
   });
 

@@ -44,6 +44,14 @@ export function waitNoMoreFor(c: Context, loginId: string): void {
   );
 }
 
+/** Forgets all others. */
+export function waitOnlyFor(c: Context, loginIds: readonly string[]): void {
+  keep(
+    c,
+    waitingLogins(c).filter(({ loginId }) => loginIds.includes(loginId)),
+  );
+}
+
 function keep(c: Context, logins: readonly WaitingLogin[]): void {
   const value = logins.map((each) => [each.loginId, each.loginSecret, each.linkToken, each.then].join(".")).join("~");
   setCookie(c, NAME, value, {
