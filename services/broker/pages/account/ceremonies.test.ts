@@ -333,7 +333,7 @@ describe.skipIf(!hasChromium)(`the account page in a real browser (skipped where
       await go(page, "/account/end-others");
       // At the provider nobody is logged in any more.
       await page.context().clearCookies({ name: /^_(?!_)/ });
-      await page.getByRole("button", { name: "Go on with Example Corp (grace)" }).click();
+      await page.getByRole("button", { name: "Go on with Example Corp (grace@example.com)" }).click();
       await page.getByRole("button", { name: "Go on to Example Corp" }).click();
       await logInAtProvider(page, "mallory");
       await page.getByRole("button", { name: "Yes, it is me" }).click();
