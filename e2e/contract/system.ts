@@ -46,6 +46,8 @@ export async function startContractSystem(): Promise<ContractSystem> {
         passkeyLogins: unlimited,
         walletLogins: unlimited,
         wrongLinks: unlimited,
+        providerVisits: unlimited,
+        renewals: unlimited,
         challenges: unlimited,
         wrongSignatures: unlimited,
         mints: unlimited,

@@ -2,6 +2,7 @@ import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { HOUR, MINUTE } from "@agentkeys/lib/clock";
+import { Secret } from "@agentkeys/lib/secret";
 import { presentSession } from "@agentkeys/lib/session";
 
 import {
@@ -358,6 +359,14 @@ describe("limits", () => {
         const answer = { requestId: "A".repeat(22), signature: "0x" + "00".repeat(65) };
         await reasonOf(own.clients().broker.verifyWallet(answer));
         return reasonOf(own.clients().broker.verifyWallet(answer));
+      },
+    ],
+    [
+      "renewals",
+      async (own: TestBroker, _clients: Clients, ada: Person) => {
+        const { sessionJwt } = await ada.clients.login.renewSession({});
+        const present = presentSession({ key: ada.key!, token: () => new Secret(sessionJwt) });
+        return reasonOf(own.clients(present).login.renewSession({}));
       },
     ],
   ])("too many %s are RATE_LIMITED", async (name, oneMore) => {

@@ -92,6 +92,29 @@ test("a person agrees twice, before the provider is asked and after, and the mac
   expect(await reasonOf(login.collect())).toBe("LOGIN_NOT_FOUND");
 });
 
+test("one sign-in sends browsers to its provider so many times, and then nothing more is kept of it", async () => {
+  const { name, title, issuer: url, clientId, clientSecret } = { ...provider, name: "corp", title: "The corp" };
+  const settings = { kind: "oidc", name, title, url, clientId, clientSecret: new Secret(clientSecret) } as const;
+  const strict = await startTestBroker({
+    settings: { providers: [settings] },
+    allowances: { providerVisits: { times: 2, seconds: 60 } },
+  });
+  try {
+    const { authorizationUrl } = await strict.clients().login.startOauthLogin({ provider: "corp" });
+    const goOn = (): Promise<Response> =>
+      fetch(`${strict.url}/login/continue`, {
+        method: "POST",
+        body: new URLSearchParams({ link: authorizationUrl }),
+        headers: { "sec-fetch-site": "same-origin" },
+      });
+    const statuses = [(await goOn()).status, (await goOn()).status, (await goOn()).status];
+    expect(statuses).toEqual([200, 200, 429]);
+    expect(strict.rows("SELECT 1 FROM oauth_request")).toHaveLength(2);
+  } finally {
+    await strict.close();
+  }
+});
+
 test("the same name at another provider is somebody else", async () => {
   const accounts: string[] = [];
   for (const name of ["corp", "other", "corp"]) {

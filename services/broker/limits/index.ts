@@ -18,12 +18,16 @@ export interface Allowances {
   mailsByMailbox: Allowance;
   /** Sign-ins at providers, by the caller's address. */
   oauthLogins: Allowance;
+  /** Ways to a provider that a browser is sent on: one sign-in may be gone on with more than once. By the caller's address. */
+  providerVisits: Allowance;
   /** Sign-ins with own wallets, by the caller's address. */
   walletLogins: Allowance;
   /** Sign-ins with a passkey, and what passkeys are asked to sign, by the caller's address. */
   passkeyLogins: Allowance;
   /** Attempts to confirm a sign-in with a link that is not one, by the caller's address. */
   wrongLinks: Allowance;
+  /** Renewals of sessions, by the key that they are bound to: all key services are told of each session that ended. */
+  renewals: Allowance;
   /** Claims to addresses, by account. */
   claims: Allowance;
   /** SIWE challenges, by the caller's address. */
@@ -41,9 +45,11 @@ export const defaultAllowances: Allowances = {
   mailsBySourceAndMailbox: { times: 4, seconds: 900 },
   mailsByMailbox: { times: 20, seconds: 900 },
   oauthLogins: { times: 60, seconds: 900 },
+  providerVisits: { times: 120, seconds: 900 },
   walletLogins: { times: 60, seconds: 900 },
   passkeyLogins: { times: 60, seconds: 900 },
   wrongLinks: { times: 30, seconds: 900 },
+  renewals: { times: 30, seconds: 900 },
   claims: { times: 60, seconds: 60 },
   challenges: { times: 120, seconds: 60 },
   wrongSignatures: { times: 20, seconds: 900 },

@@ -27,6 +27,7 @@ export async function goToProvider(
   const login = await findByHandle(parts, { linkToken }, caller);
   const status = next(login, "identify", parts.clock());
   if (status instanceof Failure) throw status;
+  await parts.limits.consume("providerVisits", caller.sourceAddress);
   const provider = providerNamed(parts, login.provider ?? "");
   const state = randomSecret(parts.random);
   const url = await provider.authorizationUrl(requestFor(parts, provider.name, state, browserSecret));
