@@ -1,9 +1,10 @@
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
 
 import type { Registry } from "prom-client";
 
 import type { Logger } from "../log.ts";
+import { isLoopback } from "../settings/kinds.ts";
 
 /** Answers `GET /metrics`, and nothing else. */
 export interface MetricsServer {
@@ -23,8 +24,7 @@ export async function serveMetrics(o: {
   const { listen, registry, log } = o;
   const server = createServer((request, response) => {
     const isScrape = request.url === "/metrics" && (request.method === "GET" || request.method === "HEAD");
-    // A web page in this machine's browser is no scraper.
-    if (!isScrape || request.headers.origin !== undefined) {
+    if (!isScrape || isFromWebPage(request, listen.host)) {
       response.writeHead(isScrape ? 403 : 404).end();
       return;
     }
@@ -52,4 +52,13 @@ export async function serveMetrics(o: {
         server.closeAllConnections();
       }),
   };
+}
+
+/**
+ * A web page in this machine's browser is no scraper. It gives itself away by Origin; one that had its name resolved to loopback (DNS
+ * rebinding) asks its own origin, without that header, and by Host.
+ */
+function isFromWebPage({ headers: { origin, host } }: IncomingMessage, listensOn: string): boolean {
+  const named = host?.replace(/:\d+$/, "");
+  return origin !== undefined || (isLoopback(listensOn) && named !== undefined && !isLoopback(named));
 }

@@ -1,3 +1,5 @@
+import { get } from "node:http";
+
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { Secret } from "@agentkeys/lib/secret";
@@ -22,6 +24,12 @@ beforeEach(() => start());
 afterEach(() => broker.close());
 
 const scrape = async (): Promise<string> => (await fetch(broker.metricsUrl ?? "")).text();
+
+/** What a request that names this host is answered with; `fetch` names none but its own. */
+const statusAt = (url: string, host: string): Promise<number | undefined> =>
+  new Promise((resolve, reject) => {
+    get(url, { headers: { host } }, (response) => resolve(response.resume().statusCode)).on("error", reject);
+  });
 
 /** The number behind a series, as it stands in a scrape; undefined where there is no such line. */
 async function value(series: string): Promise<number | undefined> {
@@ -113,6 +121,9 @@ test("nothing in a scrape names a person, a machine or a session, and there is n
   expect((await fetch(url.replace("/metrics", "/"))).status).toBe(404);
   expect((await fetch(url, { method: "POST" })).status).toBe(404);
   expect((await fetch(url, { headers: { origin: "https://evil.example" } })).status).toBe(403);
+  // A page that had its name resolved to this machine asks without an Origin.
+  expect(await statusAt(url, "evil.example:9090")).toBe(403);
+  for (const own of ["127.0.0.1:9090", "localhost", "[::1]:9090"]) expect(await statusAt(url, own)).toBe(200);
   // What the world reaches has none.
   expect((await fetch(`${broker.url}/metrics`)).status).toBe(404);
 });
