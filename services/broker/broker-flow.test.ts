@@ -393,3 +393,24 @@ test("a session that the store no longer knows is refused", async () => {
     await own.close();
   }
 });
+
+test("of claims that were never proven the newest are remembered, beside every wallet that was", async () => {
+  const own = await startTestBroker();
+  try {
+    const ada = await signIn(own, "ada@example.com");
+    const claimed = Array.from({ length: 60 }, (_, i) => `0x${(i + 1).toString(16).padStart(40, "0")}`);
+    const { wallet } = await walletSession(own, ada);
+    for (const address of claimed) {
+      own.pass(1000);
+      await ada.clients.broker.linkWallet({ address });
+    }
+    // One that stands already is no older for it.
+    await ada.clients.broker.linkWallet({ address: claimed[10]! });
+    const { wallets } = await ada.clients.account.whoAmI({});
+    expect(wallets.filter(({ verified }) => verified).map(({ address }) => address)).toEqual([wallet.address]);
+    const remembered = wallets.filter(({ verified }) => !verified).map(({ address }) => address);
+    expect(remembered.sort()).toEqual(claimed.slice(10));
+  } finally {
+    await own.close();
+  }
+});

@@ -32,6 +32,23 @@ export function createWalletStore(db: Kysely<Database>): WalletStore {
         .executeTakeFirstOrThrow();
       return linkOf(row);
     },
+    forgetClaims: async (anchor, address, kept) => {
+      const newest = db
+        .selectFrom("wallet_link")
+        .select("address")
+        .where("anchor", "=", anchor)
+        .where("verified_at", "is", null)
+        .where("address", "<>", address)
+        .orderBy("created_at", "desc")
+        .limit(kept);
+      await db
+        .deleteFrom("wallet_link")
+        .where("anchor", "=", anchor)
+        .where("verified_at", "is", null)
+        .where("address", "<>", address)
+        .where("address", "not in", newest)
+        .execute();
+    },
     verify: async (anchor, address, now) => {
       const owner = await verifiedOwner(address);
       if (owner === anchor) return "verified";

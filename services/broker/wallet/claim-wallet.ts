@@ -10,6 +10,9 @@ import type { WalletLink, WalletStore } from "./store.ts";
 /** How lately somebody must have proven who they are to take a wallet back into use, in milliseconds: as long as to retire it. */
 const PROOF_FOR_RESTORING_MS = 5 * MINUTE;
 
+/** How many claims of an account are remembered besides: they prove nothing, and each page of the account shows them all. */
+const OTHER_CLAIMS = 49;
+
 export interface ClaimParts {
   transaction: <T>(
     work: (tx: { wallets: WalletStore; sessions: SessionStore; audit: AuditStore }) => Promise<T>,
@@ -20,7 +23,7 @@ export interface ClaimParts {
 
 /**
  * Notes that the session's account claims an address. It proves nothing, gives no rights, stops nobody else's claim, and tells
- * nothing of who else has one. A wallet of its own that was retired comes back into use, if its person has just signed in; else it stays
+ * nothing of who else has one; the oldest make room where there are many. A wallet of its own that was retired comes back into use, if its person has just signed in; else it stays
  * as it is. @throws Failure RATE_LIMITED
  */
 export async function claimWallet(
@@ -32,6 +35,7 @@ export async function claimWallet(
   return transaction(async (tx) => {
     const now = clock();
     const { retiredAt, ...link } = await tx.wallets.claim(anchor, address, now);
+    await tx.wallets.forgetClaims(anchor, address, OTHER_CLAIMS);
     const facts = { anchor, sessionId, subject: address };
     await tx.audit.append(auditEvent(now, caller, { action: "wallet.claimed", ...facts }));
     if (retiredAt === undefined) return link;

@@ -15,6 +15,8 @@ export interface WalletLink {
 export interface WalletStore {
   /** Notes a claim; one that stands already, is proven or is retired, stays as it is. */
   claim(anchor: OmniAccount, address: EvmAddress, now: number): Promise<WalletLink>;
+  /** Forgets an account's claims to other addresses than this one, all but the newest so many. */
+  forgetClaims(anchor: OmniAccount, address: EvmAddress, kept: number): Promise<void>;
   /** Turns a claim into a link: "verified", "no-claim", or "taken" when another account has proven the address. */
   verify(anchor: OmniAccount, address: EvmAddress, now: number): Promise<"verified" | "no-claim" | "taken">;
   /** The one account that has proven the address, whether it is in use or retired. */
