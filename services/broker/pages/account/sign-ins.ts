@@ -20,7 +20,9 @@ export function signInsOf(sessions: readonly SessionRecord[]): SignIn[] {
   const groups = new Map<SessionRecord, SessionRecord[]>();
   for (const session of sessions) {
     const root = rootOf(session);
-    groups.set(root, [...(groups.get(root) ?? []), session]);
+    const members = groups.get(root);
+    if (members === undefined) groups.set(root, [session]);
+    else members.push(session);
   }
   return [...groups].map(([root, members]) => {
     const used = members.flatMap(({ lastUsedAt }) => (lastUsedAt === undefined ? [] : [lastUsedAt]));
@@ -28,7 +30,7 @@ export function signInsOf(sessions: readonly SessionRecord[]): SignIn[] {
     return {
       root,
       audiences: [...new Set(audiences)],
-      ...(used.length > 0 && { lastUsedAt: Math.max(...used) }),
+      ...(used.length > 0 && { lastUsedAt: used.reduce((a, b) => Math.max(a, b)) }),
     };
   });
 }
