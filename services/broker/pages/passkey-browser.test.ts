@@ -1,22 +1,18 @@
-import { existsSync } from "node:fs";
-
-import { type Browser, type CDPSession, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
 import { LoginPurpose } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
 import { presentSession } from "@agentkeys/lib/session";
 
 import { type Person, reasonOf, signIn, startTestBroker, testKey, type TestBroker } from "../testing/broker.ts";
+import { CHROMIUM, hasChromium, launchChromium } from "../testing/chromium.ts";
+import { addAuthenticator, type VirtualAuthenticator } from "../testing/virtual-authenticator.ts";
 
-const CHROMIUM = "/usr/bin/chromium";
-const OFFLINE = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"];
-
-describe.skipIf(!existsSync(CHROMIUM))(`passkeys in a real browser (skipped where ${CHROMIUM} is missing)`, () => {
+describe.skipIf(!hasChromium)(`passkeys in a real browser (skipped where ${CHROMIUM} is missing)`, () => {
   let broker: TestBroker;
   let browser: Browser;
   beforeAll(async () => {
-    broker = await startTestBroker({ named: true });
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu", ...OFFLINE] });
+    [broker, browser] = await Promise.all([startTestBroker({ named: true }), launchChromium()]);
   });
   afterAll(async () => {
     await browser.close();
@@ -35,11 +31,9 @@ describe.skipIf(!existsSync(CHROMIUM))(`passkeys in a real browser (skipped wher
     return { ...started, held, collect: () => login.awaitLogin(held, { timeoutMs: 1200 }) };
   }
 
-  /** A person's browser, with an authenticator built in that Chromium plays (WebAuthn Level 3 section 11). */
-  interface Visitor {
+  /** A person's browser, with an authenticator built in. */
+  interface Visitor extends VirtualAuthenticator {
     page: Page;
-    cdp: CDPSession;
-    authenticatorId: string;
     /** Opens the page behind a link, up to the button. */
     open: (pageUrl: string) => Promise<void>;
     press: () => Promise<void>;
@@ -57,18 +51,7 @@ describe.skipIf(!existsSync(CHROMIUM))(`passkeys in a real browser (skipped wher
   ): Promise<void> {
     const context = await browser.newContext({ javaScriptEnabled, viewport: { width: 360, height: 740 } });
     const page = await context.newPage();
-    const cdp = await context.newCDPSession(page);
-    await cdp.send("WebAuthn.enable");
-    const { authenticatorId } = await cdp.send("WebAuthn.addVirtualAuthenticator", {
-      options: {
-        protocol: "ctap2",
-        transport: "internal",
-        hasResidentKey: true,
-        hasUserVerification: true,
-        isUserVerified: verifies,
-        automaticPresenceSimulation: true,
-      },
-    });
+    const { cdp, authenticatorId } = await addAuthenticator(page, { verifies });
     const strangers: string[] = [];
     const complaints: string[] = [];
     page.on("request", (request) => {
@@ -254,7 +237,11 @@ describe.skipIf(!existsSync(CHROMIUM))(`passkeys in a real browser (skipped wher
         await page.goto(`${broker.url}/login`);
         await page.getByLabel("Link").fill(login.pageUrl);
         await page.getByRole("button").click();
-        await page.getByText("A passkey needs JavaScript").waitFor();
+        await page.waitForURL("**/login/review");
+        // Playwright looks for no text in a <noscript>.
+        const note = page.locator("noscript .note");
+        expect(await note.isVisible()).toBe(true);
+        expect(await note.innerText()).toContain("A passkey needs JavaScript");
         expect(await page.locator("form[data-passkey]").isVisible()).toBe(false);
         await page.getByRole("button", { name: "No, this is not me" }).click();
         await page.getByRole("heading", { name: "Refused" }).waitFor();

@@ -4,6 +4,7 @@ import { isForBrowser, type Login, type LoginPurpose } from "../login/index.ts";
 import { passkeysWorkAt } from "../passkey/index.ts";
 import { type Markup, page } from "./layout.ts";
 import { confirmedPage, elsewhere, machine, tick, warnings } from "./login-pages.ts";
+import { PASSKEY_SCRIPT, passkeyForm } from "./passkey-form.ts";
 import { wordsOf } from "./purpose-words.ts";
 
 export interface PasskeyReview {
@@ -24,7 +25,7 @@ export function passkeyReviewPage(login: Login, options: PasskeyReview): Markup 
   const started = new Date(login.createdAt);
   return page({
     title: "Confirm with a passkey",
-    ...(works && { script: "/assets/passkey.js" }),
+    ...(works && { script: PASSKEY_SCRIPT }),
     body: html`<div class="card">
       <h1>${wordsOf(login).question}</h1>
       <p class="code">${login.userCode}</p>
@@ -39,7 +40,18 @@ export function passkeyReviewPage(login: Login, options: PasskeyReview): Markup 
         <dt>Started</dt>
         <dd><time datetime="${started.toISOString()}">${started.toUTCString()}</time></dd>
       </dl>
-      ${works ? passkeyButton(linkToken, button, publicUrl) : html`<p class="note">${noPasskeysHere}</p>`}
+      ${
+        works
+          ? passkeyForm({
+              options: "/login/passkey/options",
+              finish: "/login/passkey/finish",
+              fields: { token: linkToken },
+              label: button,
+              publicUrl,
+              otherwise: html`Allow it for this page; or stop the command in your terminal and ${withMailbox()}.`,
+            })
+          : html`<p class="note">${noPasskeysHere}</p>`
+      }
       <form class="below" method="post" action="/login/refuse">
         <input type="hidden" name="token" value="${linkToken}" />
         <button type="submit">No, this is not me</button>
@@ -47,25 +59,6 @@ export function passkeyReviewPage(login: Login, options: PasskeyReview): Markup 
       <p class="soft">${forBrowser ? `This ${wordsOf(login).consequence}` : warning} Do it only if you started this yourself and the codes are the same.</p>
     </div>`,
   });
-}
-
-/** Hidden until the script is there to run it, which takes away what is said where there is none. */
-function passkeyButton(linkToken: string, label: string, publicUrl: string): Markup {
-  return html`<form
-      hidden
-      data-passkey
-      data-options="/login/passkey/options"
-      data-finish="/login/passkey/finish"
-      data-origin="${publicUrl}"
-    >
-      <input type="hidden" name="token" value="${linkToken}" />
-      <button class="go" type="submit">${label}</button>
-      <p class="said" role="status"></p>
-    </form>
-    <p class="note" data-without-script>
-      A passkey needs JavaScript, which does not run here. Allow it for this page; or stop the command in your terminal
-      and ${withMailbox()}.
-    </p>`;
 }
 
 const noPasskeysHere = html`No passkey works at this address: this broker goes by an IP address, and browsers use

@@ -1,6 +1,6 @@
 /**
  * Runs the ceremony of each form that is marked with `data-passkey`: asks the form's `data-options` what is to be signed, has a passkey
- * sign it, and brings that to its `data-finish`, each with the form's own fields. Needs no library: browsers of 2025 read and write this
+ * sign it, and brings that to its `data-finish`, each with the form's own fields. Either may answer where to go on instead (`next`). Needs no library: browsers of 2025 read and write this
  * JSON by themselves, and for older ones it is taken apart here.
  */
 export const passkeyScript = `
@@ -53,6 +53,7 @@ async function post(path, fields) {
 async function run(form, say) {
   const fields = Object.fromEntries(new FormData(form));
   const options = await post(form.dataset.options, fields);
+  if (options.next) return location.assign(options.next);
   say("Follow what your browser or your security key asks.");
   const credential = options.create
     ? await navigator.credentials.create({ publicKey: createOptions(options.create) })
@@ -62,7 +63,6 @@ async function run(form, say) {
   location.assign(next);
 }
 
-for (const note of document.querySelectorAll("[data-without-script]")) note.hidden = true;
 for (const form of document.querySelectorAll("form[data-passkey]")) {
   const button = form.querySelector("button");
   const status = form.querySelector("[role=status]");

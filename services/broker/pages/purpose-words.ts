@@ -17,9 +17,12 @@ export interface PurposeWords {
   done: { title: string; text(machine: Markup | string, who: Markup): Markup };
 }
 
-export function wordsOf(login: Pick<Login, "purpose" | "dpopThumbprint">): PurposeWords {
+export function wordsOf(login: Pick<Login, "purpose" | "dpopThumbprint" | "method">): PurposeWords {
   const browser = isForBrowser(login);
-  const question = `Does your ${browser ? "other page" : "terminal"} show this code?`;
+  // A mail is read beside the page that waits for it; the other ways go on in its place.
+  const shower =
+    login.method === "email" ? "Does your other page show this code?" : "Is this the code that you were shown?";
+  const question = browser ? shower : "Does your terminal show this code?";
   if (login.purpose === "sign-in") return { ...(browser ? signInBrowser : signInMachine), question };
   return { ...others[login.purpose], question };
 }

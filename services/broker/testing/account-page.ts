@@ -12,12 +12,13 @@ export interface AccountHouse {
   close(): Promise<void>;
 }
 
-export async function openAccountHouse(): Promise<AccountHouse> {
+/** With `named` the broker goes by a name, at which browsers use passkeys. */
+export async function openAccountHouse({ named = false } = {}): Promise<AccountHouse> {
   const provider = await startTestProvider();
   const { issuer: url, clientId, clientSecret } = provider;
   const corp = { kind: "oidc", name: "corp", title: "Example Corp", url, clientId } as const;
   const providers = [{ ...corp, clientSecret: new Secret(clientSecret) }];
-  const broker = await startTestBroker({ settings: { providers } });
+  const broker = await startTestBroker({ named, settings: { providers } });
   provider.allowRedirect(`${broker.url}/login/callback/corp`);
   return {
     broker,

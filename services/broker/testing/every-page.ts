@@ -11,14 +11,15 @@ import {
   proveAnew,
   signInAtPage,
 } from "./account-page.ts";
-import { mailedToken, signIn, testWallet, walletSession } from "./broker.ts";
+import { mailedToken, type Person, signIn, startTestBroker, testWallet, walletSession } from "./broker.ts";
+import { addAuthenticator } from "./virtual-authenticator.ts";
 
 /** Called with each page that the broker has, by a name of its own, while the browser stands on it. */
 export type Look = (name: string, page: Page) => Promise<void>;
 
 /** Leads a browser over every page of the broker's and every mail, each once. */
 export async function visitEveryPage(browser: Browser, look: Look): Promise<void> {
-  const house = await openAccountHouse();
+  const house = await openAccountHouse({ named: true });
   const { broker } = house;
   const newContext = async (): Promise<BrowserContext> => browser.newContext();
   const context = await newContext();
@@ -69,6 +70,8 @@ export async function visitEveryPage(browser: Browser, look: Look): Promise<void
       }
       await guest.context().close();
     }
+
+    await visitPasskeyPages(browser, look, ada);
 
     await at("/account");
     await look("account-sign-in", page);
@@ -179,4 +182,42 @@ export async function visitEveryPage(browser: Browser, look: Look): Promise<void
   } finally {
     await house.close();
   }
+}
+
+/** A passkey that is made, signs a machine in, and proves its person anew; one that is linked nowhere; and where none works. */
+async function visitPasskeyPages(browser: Browser, look: Look, person: Person): Promise<void> {
+  const page = await browser.newPage();
+  await addAuthenticator(page);
+  const start = async (purpose: LoginPurpose, { login } = person.clients) => {
+    const { loginId, loginSecret, pageUrl } = await login.startPasskeyLogin({ deviceName: "build-server-7", purpose });
+    await page.goto("about:blank");
+    await page.goto(pageUrl);
+    await page.waitForURL("**/login/review");
+    return { loginId, loginSecret };
+  };
+  const made = await start(LoginPurpose.LINK);
+  await look("passkey-link", page);
+  await page.getByRole("button", { name: "Yes, make a passkey" }).click();
+  await page.getByRole("heading", { name: "Your passkey is made" }).waitFor();
+  await look("passkey-made", page);
+  await start(LoginPurpose.SIGN_IN);
+  await look("passkey-sign-in", page);
+  await page.getByRole("button", { name: "Yes, sign in with a passkey" }).click();
+  await page.getByText("linked to no account").waitFor();
+  await look("passkey-unknown", page);
+  await person.clients.account.linkIdentity(made);
+  await page.getByRole("button", { name: "Yes, sign in with a passkey" }).click();
+  await page.getByRole("heading", { name: "Signed in" }).waitFor();
+  await look("passkey-signed-in", page);
+  await start(LoginPurpose.STEP_UP);
+  await look("passkey-step-up", page);
+  await page.getByRole("button", { name: "Yes, use my passkey" }).click();
+  await page.getByRole("heading", { name: "That was you" }).waitFor();
+  await look("passkey-proven", page);
+
+  const nameless = await startTestBroker();
+  await start(LoginPurpose.SIGN_IN, nameless.clients());
+  await look("passkey-not-here", page);
+  await page.context().close();
+  await nameless.close();
 }

@@ -38,7 +38,13 @@ export function waitingPage(login: Login, { linkToken }: WaitingLogin, way: Way)
     title,
     body: html`<div class="card">
       <h1>On to ${way.title}</h1>
-      <p>You sign in there and come back to this broker, which shows this code again before anything happens:</p>
+      <p>
+        ${
+          way.elsewhere === true
+            ? "You sign in there and come back to this broker, which shows this code again before anything happens:"
+            : "The next page shows this code again before anything happens:"
+        }
+      </p>
       <p class="code">${login.userCode}</p>
       <form method="post" action="${way.goesOnAt}">
         ${hidden("token", linkToken)}

@@ -26,6 +26,8 @@ export interface Way {
   takesAddress: boolean;
   /** Where a form with the link's token goes on from this browser; absent where a mail carries the link. */
   goesOnAt?: string;
+  /** Whether that leads to somebody else's pages. */
+  elsewhere?: boolean;
   /** Whether a sign-in was started this way. */
   started(login: Pick<Login, "method" | "provider">): boolean;
   /** Whether this way proves that identity. */
@@ -60,6 +62,7 @@ function provider(parts: WayParts, name: string): Way {
       id: `provider-${name}`,
       title,
       goesOnAt: "/login/continue",
+      elsewhere: true,
       started: (login) => login.provider === name,
       proves: ({ type, value }) => type === "oauth2" && issuerOf(value) === bare(issuer),
     },
