@@ -12,5 +12,5 @@ export {
   type ProvenRequest,
 } from "./parts.ts";
 export { retireWallet } from "./retire-wallet.ts";
-export { stepUp, unfreezeAccount } from "./step-up.ts";
+export { stepUp, stepUpByPasskey, unfreezeAccount } from "./step-up.ts";
 export { unlinkIdentity } from "./unlink-identity.ts";

@@ -184,6 +184,9 @@ export function explained(failure: Failure): { status: 400 | 403 | 404 | 410 | 4
     case ErrorReason.WRONG_ACCOUNT:
     case ErrorReason.IDENTITY_SUSPENDED:
       return { status: 403, problem: { title: "Not this passkey", explanation } };
+    case ErrorReason.ACCOUNT_FROZEN:
+    case ErrorReason.SESSION_REVOKED:
+      return { status: 403, problem: { title: "Not this browser", explanation } };
     case ErrorReason.RATE_LIMITED:
       return { status: 429, problem: { title: "Too many tries", explanation } };
     default:

@@ -42,9 +42,11 @@ export async function answerJson(
   { publicUrl }: Pick<LoginStepParts, "publicUrl">,
   c: Context<PageEnv>,
   answer: (fields: Record<string, unknown>) => Promise<object>,
+  { needsSign = false } = {},
 ): Promise<Response> {
   const refuse = (message: string, status: ContentfulStatusCode): Response => c.json({ message }, status);
-  if (!fromOwnPage(c.req.raw.headers, publicUrl())) return refuse("This was sent by a page that is not ours.", 403);
+  if (!fromOwnPage(c.req.raw.headers, publicUrl(), { needsSign }))
+    return refuse("This was sent by a page that is not ours.", 403);
   if (c.req.header("content-type") !== "application/json") return refuse("This address takes JSON.", 415);
   const fields: unknown = await c.req.json().catch(() => undefined);
   if (typeof fields !== "object" || fields === null) return refuse("That is not what our page sends.", 400);

@@ -8,7 +8,15 @@ import { BROWSER_BINDING, gone, type LoginPurpose, next } from "../../login/inde
 import { revokeSession } from "../../token/index.ts";
 import { setAccountCookie } from "./account-cookie.ts";
 import { pathWhen } from "./banners.ts";
-import { carriesToken, explaining, pathToProof, sessionOf, type SignedInVisit, type Visit } from "./door.ts";
+import {
+  carriesToken,
+  explaining,
+  pathToProof,
+  refuseFrozen,
+  sessionOf,
+  type SignedInVisit,
+  type Visit,
+} from "./door.ts";
 import { linkPage } from "./link-page.ts";
 import { mergePage } from "./merge-page.ts";
 import { provePage } from "./prove-page.ts";
@@ -158,7 +166,8 @@ async function collectProof(visit: SignedInVisit, waiting: WaitingLogin): Promis
 export async function showProof({ parts, c, session }: SignedInVisit): Promise<Response> {
   const identities = await parts.identities.listOf(session.anchor);
   const then = returnPath(c.req.query("then"));
-  return c.html(provePage({ identities, ways: waysOf(parts), then, formToken: session.formToken }));
+  const { formToken } = session;
+  return c.html(provePage({ identities, ways: waysOf(parts), then, formToken, publicUrl: parts.publicUrl() }));
 }
 
 export async function startProof(visit: SignedInVisit, form: URLSearchParams): Promise<Response> {
@@ -176,7 +185,7 @@ export function showLink(visit: SignedInVisit): Response | Promise<Response> {
   const { parts, c, session } = visit;
   refuseFrozen(visit);
   if (!isFresh(session, parts.clock(), PROOF_FOR_LINK_MS)) return c.redirect(pathToProof(c.req.path), 303);
-  return c.html(linkPage(waysOf(parts), session.formToken));
+  return c.html(linkPage(waysOf(parts), session.formToken, parts.publicUrl()));
 }
 
 export async function startLink(visit: SignedInVisit, form: URLSearchParams): Promise<Response> {
@@ -235,15 +244,6 @@ function heldHere({ c }: Visit): WaitingLogin {
 
 function proven({ session, c }: SignedInVisit, { loginId, loginSecret }: WaitingLogin) {
   return { login: { loginId, loginSecret, dpopThumbprint: BROWSER_BINDING }, session, caller: c.env.info };
-}
-
-/** What the RPCs are refused by their restricted session. */
-function refuseFrozen({ session }: SignedInVisit): void {
-  if (session.frozenAt === undefined) return;
-  throw new Failure(
-    ErrorReason.ACCOUNT_FROZEN,
-    "the account is frozen: look at what happened and put it back to work first",
-  );
 }
 
 function ignoreEnded(error: unknown): void {

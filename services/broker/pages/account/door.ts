@@ -79,8 +79,21 @@ export async function takeFormOf(
   });
 }
 
-export function carriesToken(form: URLSearchParams, { formToken }: BrowserSession): boolean {
-  return equalSecrets(Buffer.from(form.get("form") ?? ""), Buffer.from(formToken));
+export function carriesToken(form: URLSearchParams, session: BrowserSession): boolean {
+  return isTokenOf(session, form.get("form"));
+}
+
+export function isTokenOf({ formToken }: BrowserSession, given: unknown): boolean {
+  return typeof given === "string" && equalSecrets(Buffer.from(given), Buffer.from(formToken));
+}
+
+/** What the RPCs are refused by their restricted session. @throws Failure ACCOUNT_FROZEN */
+export function refuseFrozen({ session }: SignedInVisit): void {
+  if (session.frozenAt === undefined) return;
+  throw new Failure(
+    ErrorReason.ACCOUNT_FROZEN,
+    "the account is frozen: look at what happened and put it back to work first",
+  );
 }
 
 /** What goes wrong becomes a page; what needs a newer proof leads to where that is given, and back to `here`. */

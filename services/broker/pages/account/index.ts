@@ -32,6 +32,7 @@ import {
 import { eventsPage, historyOf } from "./events-page.ts";
 import { overviewPage } from "./overview-page.ts";
 import type { AccountPageParts } from "./parts.ts";
+import { addByPress, type PasskeyPress, proveByPress, takePress } from "./passkey-press.ts";
 import { signInPage } from "./sign-in-page.ts";
 import { waitOnlyFor } from "./waiting-cookie.ts";
 import { waysOf } from "./ways.ts";
@@ -68,10 +69,17 @@ export function accountPages(app: Hono<PageEnv>, parts: AccountPageParts): void 
     return c.redirect(pathWhen("signed-out"), 303);
   });
 
+  const press = (path: string, { options, finish }: PasskeyPress): void => {
+    app.post(`${path}/passkey/options`, (c) => takePress(visit(c), options));
+    app.post(`${path}/passkey/finish`, (c) => takePress(visit(c), finish));
+  };
+
   app.get("/account/prove", (c) => showTo(visit(c), showProof));
   form("/account/prove", startProof);
+  press("/account/prove", proveByPress);
   app.get("/account/link", (c) => showTo(visit(c), async (signedIn) => showLink(signedIn)));
   form("/account/link", startLink);
+  press("/account/link", addByPress);
   app.get("/account/merge/:login", (c) => showTo(visit(c), showMerge));
   form("/account/merge/:login", takeUpMerge);
   form("/account/merge/:login/refuse", async (signedIn) => Promise.resolve(refuseMerge(signedIn)));

@@ -3,8 +3,8 @@ import { html } from "hono/html";
 import type { Markup } from "../layout.ts";
 import type { Way } from "./ways.ts";
 
-/** One form for each way that somebody can prove who they are: the mailbox with its field, a button for each of the others. */
-export function methodForms(action: string, ways: readonly Way[], formToken = ""): Markup {
+/** One form for each way that somebody can prove who they are: the mailbox with its field, a button for each of the others, and `more` beside these. */
+export function methodForms(action: string, ways: readonly Way[], formToken = "", more: Markup | "" = ""): Markup {
   const token = formToken === "" ? "" : hidden("form", formToken);
   const [addressed, others] = [ways.filter((way) => way.takesAddress), ways.filter((way) => !way.takesAddress)];
   return html`${addressed.map(
@@ -25,6 +25,7 @@ export function methodForms(action: string, ways: readonly Way[], formToken = ""
             <button type="submit">Go on with ${title}</button>
           </form>`,
       )}
+      ${more}
     </div>`;
 }
 

@@ -2,6 +2,7 @@ import { html } from "hono/html";
 
 import type { Identity } from "../../identity/index.ts";
 import { type Markup, page } from "../layout.ts";
+import { PASSKEY_SCRIPT, passkeyForm } from "../passkey-form.ts";
 import { hidden } from "./method-form.ts";
 import { wordsFor } from "./shown.ts";
 import type { Way } from "./ways.ts";
@@ -11,15 +12,27 @@ export interface ProvePageOptions {
   ways: readonly Way[];
   then: string;
   formToken: string;
+  publicUrl: string;
 }
 
-/** Before something that cannot be taken back: a button for each identity that somebody can prove in this broker. */
-export function provePage({ identities, ways, then, formToken }: ProvePageOptions): Markup {
+/** Before something that cannot be taken back: one press with a passkey, or a button for each other identity that can be proven here. */
+export function provePage({ identities, ways, then, formToken, publicUrl }: ProvePageOptions): Markup {
   const provable = identities.filter(
     (identity) => identity.suspendedAt === undefined && ways.some((way) => way.proves(identity)),
   );
+  const others = provable.filter(({ type }) => type !== "passkey");
+  const passkeys = provable.some(({ type }) => type === "passkey");
+  const press = passkeyForm({
+    options: "/account/prove/passkey/options",
+    finish: "/account/prove/passkey/finish",
+    fields: { form: formToken, then },
+    label: "Use my passkey",
+    publicUrl,
+    otherwise: "Allow it for this page, or take another way.",
+  });
   return page({
     title: "Show that it is you",
+    ...(passkeys && { script: PASSKEY_SCRIPT }),
     body: html`<div class="card">
       <h1>Show that it is you</h1>
       <p>
@@ -27,7 +40,8 @@ export function provePage({ identities, ways, then, formToken }: ProvePageOption
         somebody who found this browser open.
       </p>
       <div class="stack">
-        ${provable.map((identity) => {
+        ${passkeys ? press : ""}
+        ${others.map((identity) => {
           const { name, kind } = wordsFor(identity, ways);
           return html`<form method="post" action="/account/prove">
             ${hidden("form", formToken)} ${hidden("identity", identity.omniAccount)} ${hidden("then", then)}
