@@ -1,10 +1,9 @@
 import type { EvmAddress } from "@agentkeys/lib/ethereum";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
-import type { Session } from "@agentkeys/lib/session";
 
 import { auditEvent, type Caller } from "../audit/index.ts";
 import type { WalletLink } from "../wallet/index.ts";
-import { type AccountParts, freshSession, PROOF_FOR_UNLINK_MS } from "./parts.ts";
+import { type AccountParts, type Actor, freshSession, PROOF_FOR_UNLINK_MS } from "./parts.ts";
 
 /**
  * Takes a linked wallet of the session's account out of use, and ends its sessions. It stays the account's, so that nobody else can ever
@@ -13,7 +12,7 @@ import { type AccountParts, freshSession, PROOF_FOR_UNLINK_MS } from "./parts.ts
  */
 export async function retireWallet(
   parts: AccountParts,
-  { address, session, caller }: { address: EvmAddress; session: Session; caller: Caller },
+  { address, session, caller }: { address: EvmAddress; session: Actor; caller: Caller },
 ): Promise<WalletLink> {
   const { anchor, id: sessionId } = session;
   return parts.transaction(async (tx) => {

@@ -120,6 +120,11 @@ export async function visitEveryPage(browser: Browser, look: Look): Promise<void
     await look("account-end", page);
     await at("/account/end-others");
     await look("account-end-others", page);
+    await at("/account");
+    await page.getByRole("link", { name: "Retire 0x" }).click();
+    await look("account-retire", page);
+    await page.getByRole("button", { name: "Retire it" }).click();
+    await look("account-retired", page);
     await at("/account/events");
     await look("account-events", page);
     await at(`/account/unlink/${"0".repeat(64)}`);

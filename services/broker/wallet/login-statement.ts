@@ -1,20 +1,21 @@
-import type { Login, LoginPurpose } from "../login/index.ts";
+import { isForBrowser, type Login, type LoginPurpose } from "../login/index.ts";
 
 /**
- * What the wallet agrees to by signing for a sign-in: what it does, for which machine, and the code that both screens show. It is the
+ * What the wallet agrees to by signing for a sign-in: what it does, for which machine or browser, and the code that both screens show. It is the
  * one thing that a person reads in the wallet itself, where no page of ours can say anything.
  */
-export function loginStatement({ purpose, deviceName, userCode }: Pick<Login, "purpose" | "deviceName" | "userCode">) {
-  const name = plainName(deviceName);
-  const machine = name === "" ? "a machine without a name" : `the machine '${name}'`;
-  const only = `Sign only if you started this yourself and that machine shows the code ${userCode}.`;
-  return `${deeds[purpose](machine)} ${only} This moves no funds and approves no transaction.`;
+export function loginStatement(login: Pick<Login, "purpose" | "deviceName" | "userCode" | "dpopThumbprint">): string {
+  const name = plainName(login.deviceName);
+  const kind = isForBrowser(login) ? "browser" : "machine";
+  const starter = name === "" ? `a ${kind} without a name` : `the ${kind} '${name}'`;
+  const only = `Sign only if you started this yourself and that ${kind} shows the code ${login.userCode}.`;
+  return `${deeds[login.purpose](starter)} ${only} This moves no funds and approves no transaction.`;
 }
 
-const deeds: Record<LoginPurpose, (machine: string) => string> = {
-  "sign-in": (machine) => `Sign in to AgentKeys on ${machine}, as this wallet.`,
-  link: (machine) => `Let this wallet sign in to the AgentKeys account that ${machine} is signed in to.`,
-  "step-up": (machine) => `Prove to AgentKeys for ${machine} that you hold this wallet.`,
+const deeds: Record<LoginPurpose, (starter: string) => string> = {
+  "sign-in": (starter) => `Sign in to AgentKeys on ${starter}, as this wallet.`,
+  link: (starter) => `Let this wallet sign in to the AgentKeys account that ${starter} is signed in to.`,
+  "step-up": (starter) => `Prove to AgentKeys for ${starter} that you hold this wallet.`,
 };
 
 /**

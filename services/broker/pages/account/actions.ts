@@ -1,4 +1,5 @@
 import { parseOmniAccount } from "@agentkeys/lib/account";
+import { parseEvmAddress } from "@agentkeys/lib/ethereum";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 
 import {
@@ -6,14 +7,15 @@ import {
   endSession,
   isFresh,
   PROOF_FOR_UNLINK_MS,
+  retireWallet,
   unfreezeAccount,
   unlinkIdentity,
 } from "../../account/index.ts";
 import { type Done, pathWhen } from "./banners.ts";
 import { confirmPage, type Question } from "./confirm-page.ts";
-import { explaining, pathToProof, type SignedInVisit } from "./door.ts";
+import { explaining, pathToProof, refuseFrozen, type SignedInVisit } from "./door.ts";
 import { nameOf } from "./overview-page.ts";
-import { moment, wordsFor } from "./shown.ts";
+import { address, day, moment, wordsFor } from "./shown.ts";
 import { signInsOf } from "./sign-ins.ts";
 import { waysOf } from "./ways.ts";
 
@@ -93,6 +95,32 @@ export const actions: readonly Action[] = [
     done: "unlinked",
   },
   {
+    path: "/account/retire/:target",
+    ask: async (visit, target) => {
+      refuseFrozen(visit);
+      const { parts, session } = visit;
+      const link = (await parts.wallets.listOf(session.anchor)).find((each) => each.address === target);
+      if (link?.verifiedAt === undefined || link.retiredAt !== undefined) throw noWallet();
+      return {
+        title: "Retire this wallet?",
+        facts: [
+          ["Wallet", address(link.address)],
+          ["Linked", day(link.verifiedAt)],
+        ],
+        consequence:
+          "Agents get no credentials by it any more, and its sessions end everywhere within 10 seconds; credentials that a cloud gave out before stay good until they expire. It stays this account's: nobody else can ever link it, and what it owns is untouched. Agents come back to it when a machine signs in anew with agentkeys init.",
+        yes: "Retire it",
+        takesAway: true,
+      };
+    },
+    perform: (visit, target) => {
+      refuseFrozen(visit);
+      const { parts, session, c } = visit;
+      return retireWallet(parts, { address: parseEvmAddress(target), session, caller: c.env.info });
+    },
+    done: "retired",
+  },
+  {
     path: "/account/unfreeze",
     ask: ({ session }) =>
       Promise.resolve({
@@ -133,5 +161,12 @@ function ended(): Failure {
   return new Failure(
     ErrorReason.SESSION_NOT_FOUND,
     "there is no such sign-in in this account, or it has ended already",
+  );
+}
+
+function noWallet(): Failure {
+  return new Failure(
+    ErrorReason.WALLET_NOT_LINKED,
+    "no wallet of this account has this address, or it is retired already",
   );
 }

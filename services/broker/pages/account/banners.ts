@@ -8,6 +8,7 @@ const done = {
   proven: "Thank you. It counts for some minutes.",
   ended: "Ended, everywhere within 10 seconds.",
   unlinked: "Taken off. It was told so, if it can be.",
+  retired: "Retired: it gets no session any more.",
   unfrozen: "The account works again. Sign in anew on your machines.",
   merged: "Merged. Everything is in this account now.",
   apart: "Nothing was merged. Both accounts stay as they are.",

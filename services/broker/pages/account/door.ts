@@ -142,6 +142,8 @@ const explanations: Partial<Record<ErrorReason, readonly [Status, string]>> = {
   [ErrorReason.SECOND_IDENTITY_REQUIRED]: [403, "Not with this one alone"],
   [ErrorReason.MERGE_OFFER_CHANGED]: [409, "Something has changed"],
   [ErrorReason.ACCOUNT_FROZEN]: [403, "Frozen"],
+  [ErrorReason.WALLET_NOT_LINKED]: [404, "Not one of yours"],
+  [ErrorReason.INVALID_ADDRESS]: [404, "Not found"],
   [ErrorReason.WALLET_TAKEN]: [409, "Another account's"],
 };
 

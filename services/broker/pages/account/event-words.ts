@@ -1,8 +1,10 @@
 import { html } from "hono/html";
 
 import type { AuditAction, RecordedEvent } from "../../audit/index.ts";
+import type { Identity } from "../../identity/index.ts";
 import type { Markup } from "../layout.ts";
-import { address, moment, shown } from "./shown.ts";
+import { address, moment, shown, wordsFor } from "./shown.ts";
+import type { Way } from "./ways.ts";
 
 type Words = (subject: Markup) => Markup | string;
 
@@ -33,13 +35,19 @@ const words: Record<AuditAction, Words> = {
 /** What an owner's eye should stop at. */
 const alarming = new Set<AuditAction>(["login.refused", "account.frozen", "account.merged", "identity.unlinked"]);
 
+/** By what the account's people know its identities. */
+export interface Names {
+  identities: readonly Identity[];
+  ways: readonly Way[];
+}
+
 /** A page of the account's history, as rows. */
-export function eventRows(events: readonly RecordedEvent[]): Markup {
+export function eventRows(events: readonly RecordedEvent[], names: Names): Markup {
   return html`<ol class="rows events">
     ${events.map(
       (event) =>
         html`<li class="${alarming.has(event.action) || event.outcome !== "ok" ? "bad" : ""}">
-          <span>${words[event.action](subjectOf(event))}${event.outcome === "ok" ? "" : refusal(event.outcome)}</span>
+          <span>${words[event.action](subjectOf(event, names))}${event.outcome === "ok" ? "" : refusal(event.outcome)}</span>
           <span class="soft">${moment(event.occurredAt)} from ${event.sourceAddress}</span>
         </li>`,
     )}
@@ -51,9 +59,11 @@ function refusal(outcome: string): Markup {
   return html`<span class="chip bad">${outcome.toLowerCase().replaceAll("_", " ")}</span>`;
 }
 
-function subjectOf({ subject }: RecordedEvent): Markup {
+function subjectOf({ subject }: RecordedEvent, { identities, ways }: Names): Markup {
+  const identity = identities.find(({ value }) => value === subject);
+  if (identity !== undefined) return wordsFor(identity, ways).name;
   if (/^0x[0-9a-f]{40}$/.test(subject)) return address(subject);
-  // An identity of a provider's is told by what the provider calls it.
+  // An identity of a provider's that is in the account no more: what the provider knows it by.
   const bar = subject.indexOf("|");
   return shown(/^https?:\/\//.test(subject) && bar > 0 ? subject.slice(bar + 1) : subject);
 }

@@ -3,7 +3,7 @@ import { html } from "hono/html";
 import type { AuditStore, RecordedEvent } from "../../audit/index.ts";
 import type { BrowserSession } from "../../browser/index.ts";
 import { type Markup, page } from "../layout.ts";
-import { eventRows } from "./event-words.ts";
+import { eventRows, type Names } from "./event-words.ts";
 
 /** A page of the history, and where the next one is. */
 export interface History {
@@ -26,14 +26,14 @@ export async function historyOf(
   return { events, olderEvents: more ? `/account/events?before=${last.eventId}` : undefined };
 }
 
-export function eventsPage({ events, olderEvents }: History): Markup {
+export function eventsPage({ events, olderEvents }: History, names: Names): Markup {
   return page({
     title: "What happened",
     wide: true,
     beside: html`<a class="button small" href="/account">Your account</a>`,
     body: html`<div class="card">
       <h1>What happened</h1>
-      ${events.length === 0 ? html`<p>Nothing older than that.</p>` : eventRows(events)}
+      ${events.length === 0 ? html`<p>Nothing older than that.</p>` : eventRows(events, names)}
       ${olderEvents === undefined ? "" : html`<p class="after"><a href="${olderEvents}">Older</a></p>`}
     </div>`,
   });

@@ -52,7 +52,9 @@ export function accountPages(app: Hono<PageEnv>, parts: AccountPageParts): void 
     showTo(visit(c), async ({ session }) => {
       const { before = "" } = c.req.query();
       const cursor = /^\d{1,15}$/.test(before) ? Number(before) : undefined;
-      return c.html(eventsPage(await historyOf(parts.audit, session, PAGE, cursor)));
+      const history = await historyOf(parts.audit, session, PAGE, cursor);
+      const identities = await parts.identities.listOf(session.anchor);
+      return c.html(eventsPage(history, { identities, ways: waysOf(parts) }));
     }),
   );
 

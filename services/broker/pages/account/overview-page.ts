@@ -113,7 +113,7 @@ function identitiesCard({ session, identities, ways }: Overview): Markup {
  * The broker is told of no derivation: that a wallet is the key service's own it knows only by what is not so, an identity's. There is one
  * version of the derivation, `agentkeys-evm-wallet-v1:`.
  */
-function walletsCard({ wallets, identities }: Overview): Markup {
+function walletsCard({ session, wallets, identities }: Overview): Markup {
   const own = new Set(identities.filter(({ type }) => type === "evm").map(({ value }) => value));
   const row = ({ address: wallet, createdAt, verifiedAt, retiredAt }: WalletLink): Markup => {
     const state =
@@ -138,6 +138,11 @@ function walletsCard({ wallets, identities }: Overview): Markup {
         </span>
         <span class="soft">${state}${key}</span>
       </div>
+      ${
+        verifiedAt === undefined || retiredAt !== undefined || session.frozenAt !== undefined
+          ? ""
+          : html`<a class="button small" href="/account/retire/${wallet}" >Retire<span class="unseen"> ${address(wallet)}</span></a>`
+      }
     </li>`;
   };
   return html`<section class="card" aria-labelledby="wallets">
@@ -191,10 +196,10 @@ From ${root.sourceAddress}${identity === undefined ? "" : html` as ${wordsFor(id
   </section>`;
 }
 
-function historyCard({ events, olderEvents }: Overview): Markup {
+function historyCard({ events, olderEvents, identities, ways }: Overview): Markup {
   return html`<section class="card" aria-labelledby="history">
     <div class="head"><h2 id="history">What happened</h2></div>
-    ${eventRows(events)}
+    ${eventRows(events, { identities, ways })}
     ${olderEvents === undefined ? "" : html`<p class="after"><a href="${olderEvents}">Older</a></p>`}
   </section>`;
 }

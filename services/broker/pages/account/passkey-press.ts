@@ -21,9 +21,9 @@ type Fields = Record<string, unknown>;
 
 /** A press with a passkey on a page of the account's, which goes through no page of the sign-in's: what is asked, and what is answered. */
 export interface PasskeyPress {
-  options(visit: SignedInVisit): Promise<object>;
+  options: (visit: SignedInVisit) => Promise<object>;
   /** Where the script goes on to. */
-  finish(visit: SignedInVisit, fields: Fields): Promise<{ next: string }>;
+  finish: (visit: SignedInVisit, fields: Fields) => Promise<{ next: string }>;
 }
 
 /** Proves anew who sits at this browser, by a passkey of the account's. */

@@ -32,6 +32,8 @@ describe.skipIf(!hasChromium)(`an own wallet at the account page (skipped where 
     await page.getByRole("button", { name: "Go on with your own wallet" }).click();
     await sign();
     await page.getByText("Linked: it signs in").waitFor();
+    expect(wallet.signed[0]).toContain("account that the browser 'Chrome on Linux' is signed in to.");
+    expect(wallet.signed[0]).toContain("that browser shows the code");
     expect(await page.getByRole("region", { name: "Ways to sign in" }).innerText()).toContain(wallet.address);
 
     broker.pass(6 * MINUTE);
