@@ -29,10 +29,16 @@ export function methodIn(
 ): SignInMethod | undefined {
   const named = [email, oauth, wallet, passkey].filter((each) => each !== undefined);
   if (named.length > 1) throw usage("Give one of --email, --oauth, --wallet and --passkey, not two.", remedy);
-  if (email !== undefined) return { email };
+  if (email !== undefined) return { email: mailbox(email) };
   if (oauth !== undefined) return { provider: oauth };
   if (passkey === true) return { passkey };
   return wallet === undefined ? undefined : { wallet: walletMethod(wallet, paste) };
+}
+
+/** As much of the broker's rule as a slip of the hand breaks, before anybody is asked. @throws Problem USAGE */
+export function mailbox(email: string): string {
+  if (/^\s*[^\s@]+@[^\s@]+\s*$/.test(email)) return email;
+  throw usage("That is no e-mail address.", "Give one like you@example.com.");
 }
 
 /** @throws Problem USAGE */

@@ -66,7 +66,11 @@ ${exports.join("\n")}
   npm run agentkeys -- exec -- aws sts get-caller-identity
   npm run agentkeys -- exec -- aws --endpoint-url ${aws.url} s3 cp README.md s3://${vault.bucket}/bots/WALLET/
 
-with your wallet's address, which whoami tells, for WALLET; at any other it is refused. Ctrl-C ends it.
+with your wallet's address, which whoami tells, for WALLET; at any other it is refused.
+
+4. ${broker.publicUrl}/account shows in a browser what acts in your name, and stops it.
+
+Ctrl-C ends it.
 `;
 }
 

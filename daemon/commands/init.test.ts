@@ -54,6 +54,13 @@ describe("agentkeys init", () => {
     ]);
   });
 
+  test("says itself what is no e-mail address, and asks nobody", async () => {
+    const { code, stderr } = await machine.agentkeys("init", "--email", "ada.example.com");
+    expect(code).toBe(2);
+    expect(stderr).toBe("agentkeys: That is no e-mail address.\nGive one like you@example.com.\n");
+    expect(machine.services.calls).toEqual([]);
+  });
+
   test("tells programs the same, one JSON object per line", async () => {
     const { stdout } = await machine.init("--json");
     const events = stdout

@@ -9,7 +9,7 @@ import { warn } from "../output.ts";
 import { Problem, problemOf } from "../problem.ts";
 import { type InitScreen, openInitScreen } from "../screens/index.ts";
 import { signIn } from "../sign-in.ts";
-import { methodIn, type MethodOptions, type SignInMethod } from "../sign-in-method.ts";
+import { mailbox, methodIn, type MethodOptions, type SignInMethod } from "../sign-in-method.ts";
 import type { Enrolment, State } from "../state/index.ts";
 import { enrolledWords } from "../wire-identity.ts";
 
@@ -112,7 +112,7 @@ async function methodOf(options: InitOptions, screen: InitScreen): Promise<SignI
     throw new Problem("USAGE", "usage", "--paste goes with --wallet and an address.", { remedy });
   }
   const method = methodIn(options, "`agentkeys link` adds the second one once you are signed in.");
-  return method ?? { email: await screen.askEmail() };
+  return method ?? { email: mailbox(await screen.askEmail()) };
 }
 
 /** What its first call would be refused for is asked beforehand, only where the token says so: the usual way costs no call more. */

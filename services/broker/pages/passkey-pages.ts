@@ -1,7 +1,6 @@
 import { html } from "hono/html";
 
 import { isForBrowser, type Login, type LoginPurpose } from "../login/index.ts";
-import { passkeysWorkAt } from "../passkey/index.ts";
 import { type Markup, page } from "./layout.ts";
 import { confirmedPage, elsewhere, machine, tick, warnings } from "./login-pages.ts";
 import { PASSKEY_SCRIPT, passkeyForm } from "./passkey-form.ts";
@@ -16,16 +15,15 @@ export interface PasskeyReview {
   startedHere: boolean;
 }
 
-/** What a sign-in with a passkey is for, and the button that runs it; or why it cannot work here. */
+/** What a sign-in with a passkey is for, and the button that runs it. */
 export function passkeyReviewPage(login: Login, options: PasskeyReview): Markup {
   const { linkToken, readerAddress, publicUrl } = options;
   const { use, button, warning } = words[login.purpose];
   const forBrowser = isForBrowser(login);
-  const works = passkeysWorkAt(publicUrl);
   const started = new Date(login.createdAt);
   return page({
     title: "Confirm with a passkey",
-    ...(works && { script: PASSKEY_SCRIPT }),
+    script: PASSKEY_SCRIPT,
     body: html`<div class="card">
       <h1>${wordsOf(login).question}</h1>
       <p class="code">${login.userCode}</p>
@@ -40,18 +38,15 @@ export function passkeyReviewPage(login: Login, options: PasskeyReview): Markup 
         <dt>Started</dt>
         <dd><time datetime="${started.toISOString()}">${started.toUTCString()}</time></dd>
       </dl>
-      ${
-        works
-          ? passkeyForm({
-              options: "/login/passkey/options",
-              finish: "/login/passkey/finish",
-              fields: { token: linkToken },
-              label: button,
-              publicUrl,
-              otherwise: html`Allow it for this page; or stop the command in your terminal and ${withMailbox()}.`,
-            })
-          : html`<p class="note">${noPasskeysHere}</p>`
-      }
+      ${passkeyForm({
+        options: "/login/passkey/options",
+        finish: "/login/passkey/finish",
+        fields: { token: linkToken },
+        label: button,
+        publicUrl,
+        otherwise: html`Allow it for this page; or stop the command in your terminal and use a mailbox, with
+          <span class="whole">--email</span>.`,
+      })}
       <form class="below" method="post" action="/login/refuse">
         <input type="hidden" name="token" value="${linkToken}" />
         <button type="submit">No, this is not me</button>
@@ -59,15 +54,6 @@ export function passkeyReviewPage(login: Login, options: PasskeyReview): Markup 
       <p class="soft">${forBrowser ? `This ${wordsOf(login).consequence}` : warning} Do it only if you started this yourself and the codes are the same.</p>
     </div>`,
   });
-}
-
-const noPasskeysHere = html`No passkey works at this address: this broker goes by an IP address, and browsers use
-  passkeys at names only. Whoever runs it can give it one in AGENTKEYS_<wbr />BROKER_<wbr />PUBLIC_URL: on one’s own
-  machine, http://localhost:8091. Until then, ${withMailbox()}.`;
-
-/** The way that every broker has. */
-function withMailbox(): Markup {
-  return html`use a mailbox, with <span class="whole">--email</span>`;
 }
 
 const words: Record<LoginPurpose, { use: string; button: string; warning: string }> = {

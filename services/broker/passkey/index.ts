@@ -11,7 +11,7 @@ export { type Browser, PASSKEY_CHALLENGE_LIFE_MS } from "./challenge.ts";
 export { passkeyName } from "./display-name.ts";
 export type { PasskeyAnswer, PasskeyParts } from "./parts.ts";
 export { registrationOptions, taken, verifyRegistration } from "./registration.ts";
-export { passkeysWorkAt } from "./relying-party.ts";
+export { passkeysWorkAt, relyingPartyAt } from "./relying-party.ts";
 export type {
   Ceremony,
   ChallengeOwner,

@@ -15,7 +15,7 @@ export function relyingPartyAt(publicUrl: string): RelyingParty {
   if (!passkeysWorkAt(publicUrl)) {
     throw new Failure(
       ErrorReason.NOT_SERVED,
-      "this broker goes by an IP address, and browsers use passkeys at names only (http://localhost is one)",
+      "this broker goes by an IP address, and browsers use passkeys at names only (http://localhost is one): whoever runs it can give it one in AGENTKEYS_BROKER_PUBLIC_URL",
     );
   }
   return { id: new URL(publicUrl).hostname, origin: publicUrl };

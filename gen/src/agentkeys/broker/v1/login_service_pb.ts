@@ -581,7 +581,7 @@ export const LoginService: GenService<{
   /**
    * StartPasskeyLogin starts a sign-in with a passkey (WebAuthn) on the broker's page; with LOGIN_PURPOSE_LINK the page makes a new one.
    * A passkey that is linked to no account signs nobody in. A DPoP proof binds the login as in StartEmailLogin.
-   * Errors: RATE_LIMITED, DPOP_INVALID, DPOP_REPLAYED.
+   * Errors: RATE_LIMITED, DPOP_INVALID, DPOP_REPLAYED, NOT_SERVED (the broker goes by an IP address, where browsers use no passkeys).
    *
    * @generated from rpc agentkeys.broker.v1.LoginService.StartPasskeyLogin
    */
