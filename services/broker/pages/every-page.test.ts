@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
-import type { AxeResults } from "axe-core";
+import type { AxeResults, RunOptions } from "axe-core";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -10,14 +10,18 @@ import { visitEveryPage } from "../testing/every-page.ts";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
+/** The schemes differ in nothing but colours. */
+const schemes: readonly ["light" | "dark", RunOptions][] = [
+  ["light", {}],
+  ["dark", { runOnly: ["color-contrast"] }],
+];
+
 /** What axe-core finds on a page, as it stands there, a line for each. */
-async function findings(page: Page): Promise<string[]> {
-  // Handed over by the debugger, which the page's policy does not bind.
-  await page.evaluate(axe);
-  const results = await page.evaluate(() => {
-    const { axe: loaded } = globalThis as unknown as { axe: { run(): Promise<AxeResults> } };
-    return loaded.run();
-  });
+async function findings(page: Page, options: RunOptions): Promise<string[]> {
+  const results = await page.evaluate((given) => {
+    const { axe: loaded } = globalThis as unknown as { axe: { run(options: RunOptions): Promise<AxeResults> } };
+    return loaded.run(given);
+  }, options);
   return results.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
 }
 
@@ -46,9 +50,11 @@ describe.skipIf(!hasChromium)(`every page and mail (skipped where ${CHROMIUM} is
             problems.push(`asked for ${request.url()}`);
         });
       }
-      for (const colorScheme of ["light", "dark"] as const) {
+      // Handed over by the debugger, which the page's policy does not bind.
+      await page.evaluate(axe);
+      for (const [colorScheme, options] of schemes) {
         await page.emulateMedia({ colorScheme });
-        problems.push(...(await findings(page)).map((finding) => `${name}, ${colorScheme}: ${finding}`));
+        problems.push(...(await findings(page, options)).map((finding) => `${name}, ${colorScheme}: ${finding}`));
       }
       await page.setViewportSize({ width: 360, height: 640 });
       const width = await page.evaluate(() => document.documentElement.scrollWidth);

@@ -3,6 +3,7 @@ import type { BrowserContext, Page } from "playwright-core";
 import { Secret } from "@agentkeys/lib/secret";
 
 import { mailedToken, postForm, startTestBroker, type TestBroker } from "./broker.ts";
+import { createTestBrowser } from "./browser.ts";
 import { startTestProvider, type TestProvider } from "./identity-provider.ts";
 
 /** A broker with one identity provider, and a person's browser at its account page. */
@@ -48,6 +49,24 @@ export async function signInAtPage(broker: TestBroker, page: Page, email: string
   await page.goto(`${broker.url}/account`);
   await askForLink(page, email);
   await confirmElsewhere(broker, email);
+  await page.getByRole("button", { name: "Sign out" }).waitFor();
+}
+
+/**
+ * The same without its pages, for a test that is about what comes after them: a browser without a screen signs in, and the real one gets
+ * its cookie.
+ */
+export async function arriveAtPage(broker: TestBroker, page: Page, email: string): Promise<void> {
+  const visitor = createTestBrowser();
+  await visitor.go(`${broker.url}/account`);
+  await visitor.submit("/account/sign-in", { email });
+  await confirmElsewhere(broker, email);
+  await visitor.go(visitor.url);
+  await visitor.submit("/account/collect");
+  const name = "__Host-agentkeys-account";
+  const place = { domain: new URL(broker.url).hostname, path: "/", secure: true, httpOnly: true };
+  await page.context().addCookies([{ name, value: visitor.cookie(name) ?? "", ...place, sameSite: "Strict" }]);
+  await page.goto(`${broker.url}/account`);
   await page.getByRole("button", { name: "Sign out" }).waitFor();
 }
 

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
-import { accountCookieOf, signInAtPage } from "../../testing/account-page.ts";
+import { accountCookieOf, arriveAtPage } from "../../testing/account-page.ts";
 import { mailedToken, postForm, signIn, startTestBroker, type TestBroker } from "../../testing/broker.ts";
 import { createTestBrowser } from "../../testing/browser.ts";
 import { CHROMIUM, hasChromium, launchChromium } from "../../testing/chromium.ts";
@@ -25,8 +25,13 @@ describe.skipIf(!hasChromium)(`somebody else's page (skipped where ${CHROMIUM} i
   let stranger: Awaited<ReturnType<typeof startStranger>>;
   let context: BrowserContext;
   let page: Page;
+  // One victim for all: who is attacked in vain has lost nothing.
+  const email = "victim@example.com";
   beforeAll(async () => {
     [broker, browser, stranger] = await Promise.all([startTestBroker(), launchChromium(), startStranger()]);
+    await signIn(broker, email);
+    context = await browser.newContext();
+    await arriveAtPage(broker, await context.newPage(), email);
   });
   afterAll(async () => {
     await browser.close();
@@ -34,16 +39,10 @@ describe.skipIf(!hasChromium)(`somebody else's page (skipped where ${CHROMIUM} i
     stranger.server.close();
   });
 
-  let count = 0;
-  let email = "";
   beforeEach(async () => {
-    email = `victim${++count}@example.com`;
-    await signIn(broker, email);
-    context = await browser.newContext();
     page = await context.newPage();
-    await signInAtPage(broker, page, email);
   });
-  afterEach(() => context.close());
+  afterEach(() => page.close());
 
   /** On another port of the same host (the same site, whose cookies come along), and on another host (another site). */
   const places = ["127.0.0.1", "localhost"];

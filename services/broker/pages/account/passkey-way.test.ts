@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { MINUTE } from "@agentkeys/lib/clock";
 
-import { accountCookieOf, signInAtPage } from "../../testing/account-page.ts";
+import { accountCookieOf, arriveAtPage } from "../../testing/account-page.ts";
 import { startTestBroker, type TestBroker } from "../../testing/broker.ts";
 import { CHROMIUM, hasChromium, launchChromium } from "../../testing/chromium.ts";
 import { addAuthenticator, type VirtualAuthenticator } from "../../testing/virtual-authenticator.ts";
@@ -41,7 +41,7 @@ describe.skipIf(!hasChromium)(`a passkey at the account page (skipped where ${CH
 
   const open = (page: Page, path: string) => page.goto(broker.url + path);
   async function addPasskey({ page, email }: Visitor): Promise<void> {
-    await signInAtPage(broker, page, email);
+    await arriveAtPage(broker, page, email);
     await page.getByRole("link", { name: "Link another" }).click();
     await page.getByRole("button", { name: "Add a passkey" }).click();
     await page.getByText("Linked: it signs in").waitFor();

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { LoginPurpose } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
 
-import { signInAtPage } from "../../testing/account-page.ts";
+import { arriveAtPage } from "../../testing/account-page.ts";
 import { mailedToken, postForm, signIn, startTestBroker, type TestBroker } from "../../testing/broker.ts";
 import { CHROMIUM, hasChromium, launchChromium } from "../../testing/chromium.ts";
 
@@ -55,7 +55,7 @@ describe.skipIf(!hasChromium)(`words that strangers chose (skipped where ${CHROM
     const context = await browser.newContext({ viewport: { width: 360, height: 740 } });
     try {
       const page = await context.newPage();
-      await signInAtPage(broker, page, email);
+      await arriveAtPage(broker, page, email);
       await expectHarmless(page, "account");
       const text = await page.locator("main").innerText();
       expect(text).toContain(email);

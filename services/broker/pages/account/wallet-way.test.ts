@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { MINUTE } from "@agentkeys/lib/clock";
 
-import { type AccountHouse, openAccountHouse, signInAtPage } from "../../testing/account-page.ts";
+import { type AccountHouse, openAccountHouse, arriveAtPage } from "../../testing/account-page.ts";
 import { CHROMIUM, hasChromium, launchChromium } from "../../testing/chromium.ts";
 import { injectWallet } from "../../testing/injected-wallet.ts";
 
@@ -27,7 +27,7 @@ describe.skipIf(!hasChromium)(`an own wallet at the account page (skipped where 
       await page.getByRole("button", { name: "Go on to your own wallet" }).click();
       await page.getByRole("button", { name: "Connect wallet" }).click();
     };
-    await signInAtPage(broker, page, "ada@example.com");
+    await arriveAtPage(broker, page, "ada@example.com");
     await page.getByRole("link", { name: "Link another" }).click();
     await page.getByRole("button", { name: "Go on with your own wallet" }).click();
     await sign();

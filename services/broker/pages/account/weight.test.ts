@@ -1,7 +1,7 @@
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { type AccountHouse, openAccountHouse, signInAtPage } from "../../testing/account-page.ts";
+import { type AccountHouse, openAccountHouse, arriveAtPage } from "../../testing/account-page.ts";
 import { signIn, walletSession } from "../../testing/broker.ts";
 import { CHROMIUM, hasChromium, launchChromium } from "../../testing/chromium.ts";
 
@@ -21,7 +21,7 @@ describe.skipIf(!hasChromium)(`the account page of a typical person (skipped whe
     const email = "ada@example.com";
     for (let machines = 0; machines < 5; machines++) await walletSession(broker, await signIn(broker, email));
     const page = await browser.newPage();
-    await signInAtPage(broker, page, email);
+    await arriveAtPage(broker, page, email);
 
     const requests: string[] = [];
     page.on("request", (request) => requests.push(request.url()));
