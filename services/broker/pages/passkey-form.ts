@@ -13,16 +13,26 @@ export interface PasskeyForm {
   fields: Readonly<Record<string, string>>;
   /** What the button says. */
   label: string;
+  /** Whether another button is the one that the page is about. */
+  beside?: boolean;
   publicUrl: string;
   /** Said where no script runs: which other way there is. */
   otherwise: Markup | string;
 }
 
 /** One press with a passkey. Hidden until its script is there to run it; a browser that runs scripts does not show what is said instead. */
-export function passkeyForm({ options, finish, fields, label, publicUrl, otherwise }: PasskeyForm): Markup {
+export function passkeyForm({
+  options,
+  finish,
+  fields,
+  label,
+  beside = false,
+  publicUrl,
+  otherwise,
+}: PasskeyForm): Markup {
   return html`<form hidden data-passkey data-options="${options}" data-finish="${finish}" data-origin="${publicUrl}">
       ${Object.entries(fields).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}" />`)}
-      <button class="go" type="submit">${label}</button>
+      <button class="${beside ? "" : "go"}" type="submit">${label}</button>
       <p class="said" role="status"></p>
     </form>
     <noscript>

@@ -38,9 +38,9 @@ test.each([
     "who has a name at a provider",
     "https://idp|7",
     [identity("oauth2", "https://idp|7", "Ada L.")],
-    "Ada L. was linked",
+    "Ada L. (https://idp) was linked",
   ],
-  ["who has none there", "https://idp|a|7", [identity("oauth2", "https://idp|a|7")], "a|7 was linked"],
+  ["who has none there", "https://idp|a|7", [identity("oauth2", "https://idp|a|7")], "a|7 (https://idp) was linked"],
   ["who was taken off again", "https://idp|a|7", [], "a|7 was linked"],
   ["a wallet", `0x${"0".repeat(39)}a`, [], `0x${"0".repeat(39)}A was linked`],
 ])("history tells of %s", async (_, subject, identities, words) => {

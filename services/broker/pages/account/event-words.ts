@@ -61,7 +61,11 @@ function refusal(outcome: string): Markup {
 
 function subjectOf({ subject }: RecordedEvent, { identities, ways }: Names): Markup {
   const identity = identities.find(({ value }) => value === subject);
-  if (identity !== undefined) return wordsFor(identity, ways).name;
+  if (identity !== undefined) {
+    const { name, kind } = wordsFor(identity, ways);
+    // A provider may call somebody what another identity is called.
+    return identity.type === "oauth2" ? html`${name} (${kind})` : name;
+  }
   if (/^0x[0-9a-f]{40}$/.test(subject)) return address(subject);
   // An identity of a provider's that is in the account no more: what the provider knows it by.
   const bar = subject.indexOf("|");

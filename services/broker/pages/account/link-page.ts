@@ -14,6 +14,7 @@ export function linkPage(ways: readonly Way[], formToken: string, publicUrl: str
     finish: "/account/link/passkey/finish",
     fields: { form: formToken },
     label: "Add a passkey",
+    beside: true,
     publicUrl,
     otherwise: "Allow it for this page, or link something else.",
   });
