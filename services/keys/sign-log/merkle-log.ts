@@ -27,7 +27,7 @@ export interface LogHead {
   origin: string;
   size: number;
   root: Uint8Array;
-  /** The counter's value that goes with it. */
+  /** The counter's value that goes with it; 0 where there is none. */
   counter: bigint;
 }
 
@@ -37,7 +37,7 @@ export interface MerkleSignLog extends SignLog, ProvableLog {
   readonly head: Readonly<LogHead>;
   /**
    * Reads every entry and hash on the disk. It takes a while, and may run beside everything else; a log that is found damaged
-   * takes no more entries. @throws SignLogError DAMAGED
+   * takes no more entries. It ends early, with the number of those that it read, when the log is closed. @throws SignLogError DAMAGED
    */
   audit(): Promise<{ entries: number }>;
   /** Rejects when nothing can be appended any more, and says why: for what reports readiness. */
@@ -52,7 +52,7 @@ export interface MerkleLogParts {
   /** Where the journal's last whole frame ends. */
   journalEnd: number;
   signer: NoteSigner;
-  counter: MonotonicCounter;
+  counter: MonotonicCounter | "none";
   /** What the counter stands at. */
   counted: bigint;
   clock: Clock;
@@ -113,7 +113,7 @@ export class MerkleLog implements MerkleSignLog {
   async close(): Promise<void> {
     if (this.closed) return;
     // The counter may be behind by what came since it was last increased: the last entry makes up for it.
-    if (this.parts.countEveryMs > 0 && this.broken === undefined) {
+    if (this.parts.counter !== "none" && this.parts.countEveryMs > 0 && this.broken === undefined) {
       this.countedAt = -Infinity;
       await this.note({ op: "close" }).catch(() => undefined);
     }
@@ -159,7 +159,7 @@ export class MerkleLog implements MerkleSignLog {
   async audit(): Promise<{ entries: number }> {
     let entries = 0;
     try {
-      for (let bundle = 0; bundle * TILE_WIDTH < this.head.size; bundle++) {
+      for (let bundle = 0; bundle * TILE_WIDTH < this.head.size && !this.closed; bundle++) {
         entries += await this.parts.log.checkBundle(bundle);
       }
     } catch (error) {
@@ -204,12 +204,12 @@ export class MerkleLog implements MerkleSignLog {
   /** @returns the index of the first entry. */
   private async commit(encoders: readonly Waiting["encode"][]): Promise<number> {
     if (this.broken !== undefined) throw new Error("the sign log takes no more entries", { cause: this.broken });
-    const { log, journal, clock, random, countEveryMs } = this.parts;
+    const { log, journal, counter, clock, random, countEveryMs } = this.parts;
     const time = clock();
     const first = this.frontier.size;
-    const counts = !(Math.abs(time - this.countedAt) < countEveryMs);
-    const counter = counts ? this.counted + 1n : this.counted;
-    const entries = encoders.map((encode, i) => encode({ seq: first + i, time, counter, random }));
+    const counts = counter !== "none" && !(Math.abs(time - this.countedAt) < countEveryMs);
+    const next = counts ? this.counted + 1n : this.counted;
+    const entries = encoders.map((encode, i) => encode({ seq: first + i, time, counter: next, random }));
     const leaves = entries.map(leafHash);
     const frontier = this.frontier.append(leaves);
     const checkpoint = this.sign(frontier);
@@ -224,13 +224,12 @@ export class MerkleLog implements MerkleSignLog {
     this.journalEnd += frame.length;
     this.frontier = frontier;
     log.append(entries, leaves);
-    if (counts) await this.count(counter, time);
+    if (counts) await this.count(counter, next, time);
     this.head = this.headOf(frontier, checkpoint);
     return first;
   }
 
-  private async count(expected: bigint, time: number): Promise<void> {
-    const { counter } = this.parts;
+  private async count(counter: MonotonicCounter, expected: bigint, time: number): Promise<void> {
     // Where the answer was lost the counter may have moved: it is asked first.
     const found = this.countLost ? await counter.read() : undefined;
     this.countLost = true;

@@ -10,11 +10,15 @@ import { MerkleLog, type MerkleSignLog } from "./merkle-log.ts";
 import { SettledLog } from "./settled-log.ts";
 import { SignLogError } from "./sign-log-error.ts";
 
+/** What entries say where nothing counts. A counter that was ever increased is above it. */
+const UNCOUNTED = 0n;
+
 export interface MerkleSignLogOptions {
   files: LogFiles;
   /** Signs the checkpoints: made from the worker's root key, so that only the sealed identity can. Its name is the origin. */
   signer: NoteSigner;
-  counter: MonotonicCounter;
+  /** "none" where the platform has none: then only those who kept a checkpoint notice that an older copy was put back. */
+  counter: MonotonicCounter | "none";
   clock: Clock;
   random: RandomBytes;
   /** Begin a log where there is none: at genesis, and never again. Default false. */
@@ -50,7 +54,7 @@ export async function openMerkleSignLog(options: MerkleSignLogOptions): Promise<
       throw new SignLogError("MISSING", "there is no sign log here, and this is not the first start");
     }
     const { counted, event } = isNew
-      ? { counted: await counter.read(), event: { op: "begin" } as const }
+      ? { counted: counter === "none" ? UNCOUNTED : await counter.read(), event: { op: "begin" } as const }
       : await checkCounter(log, counter, acceptRollback);
     if (end < contents.length) await journal.truncate(end);
     const { countEveryMs = 0, settleEvery = 1024 } = options;
@@ -113,10 +117,17 @@ function replay(
  */
 async function checkCounter(
   log: SettledLog,
-  counter: MonotonicCounter,
+  counter: MonotonicCounter | "none",
   acceptRollback: boolean,
 ): Promise<{ counted: bigint; event?: LogEvent }> {
   const logged = counterOf(await log.entry(log.size - 1));
+  if (counter === "none") {
+    if (logged === UNCOUNTED) return { counted: UNCOUNTED };
+    throw new SignLogError(
+      "OTHER_COUNTER",
+      `this sign log was kept with a counter: it ends at ${logged}, and there is none`,
+    );
+  }
   const counted = await counter.read();
   if (counted === logged) return { counted };
   if (counted === logged - 1n) return { counted: await counter.increment() };

@@ -271,3 +271,15 @@ test("no log is begun where there is none, unless it is the first start; and beg
   for (const name of readdirSync(made.folder)) rmSync(join(made.folder, name), { recursive: true });
   await expect(made.reopen()).rejects.toEqual(code("MISSING"));
 });
+
+test("without a counter a log is kept and opened again; and one that was kept with a counter is not taken for that", async () => {
+  const made = await logWith(3, { close: true, counter: "none" });
+  const again = await made.reopen({ counter: "none" });
+  expect(again.head).toMatchObject({ size: 4, counter: 0n });
+  await again.append(recordOf(4));
+  await again.close();
+  await expect(made.reopen({ counter: memoryCounter(1n) })).rejects.toEqual(code("ROLLED_BACK"));
+
+  const counted = await logWith(3, { close: true });
+  await expect(counted.reopen({ counter: "none" })).rejects.toEqual(code("OTHER_COUNTER"));
+});
