@@ -8,7 +8,9 @@ import type { RandomBytes } from "@agentkeys/lib/random";
 export interface TlsIdentity {
   /** For `serve`: TLS 1.3 only, since earlier versions have no exporter that an attestation could be bound to (RFC 9266). */
   tls: { cert: Buffer; key: Buffer; minVersion: "TLSv1.3" };
-  /** SHA-256 of the public key (SubjectPublicKeyInfo): what the claims name, 32 bytes. */
+  /** The public key (SubjectPublicKeyInfo, DER). */
+  spki: Buffer;
+  /** Its SHA-256: what the claims name, 32 bytes. */
   spkiSha256: Buffer;
 }
 
@@ -21,6 +23,7 @@ const LIFE = 10 * 365 * DAY;
  */
 export function createTlsIdentity(o: { names: readonly string[]; clock: Clock; random: RandomBytes }): TlsIdentity {
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const spki = publicKey.export({ format: "der", type: "spki" });
   const now = o.clock();
   const { pem } = selfSigned({
     key: privateKey,
@@ -36,8 +39,7 @@ export function createTlsIdentity(o: { names: readonly string[]; clock: Clock; r
       key: Buffer.from(privateKey.export({ format: "pem", type: "pkcs8" })),
       minVersion: "TLSv1.3",
     },
-    spkiSha256: createHash("sha256")
-      .update(publicKey.export({ format: "der", type: "spki" }))
-      .digest(),
+    spki,
+    spkiSha256: createHash("sha256").update(spki).digest(),
   };
 }
