@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
@@ -12,6 +12,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
 import { claimsDigest, parseClaims } from "@agentkeys/lib/evidence/claims";
+import { softVerifier } from "@agentkeys/lib/evidence/soft";
 import { beginActivation, tpm2Verifier } from "@agentkeys/lib/evidence/tpm2";
 import { createLog } from "@agentkeys/lib/log";
 import type { RunningServer } from "@agentkeys/lib/rpc";
@@ -19,7 +20,7 @@ import { extendPcr } from "@agentkeys/lib/tpm2";
 import { hasSwtpm, startTestTpm, type TestTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
 import { readTeeSettings } from "./settings-tee.ts";
-import { startTeeWorker } from "./start-tee.ts";
+import { type RunningTeeWorker, startTeeWorker } from "./start-tee.ts";
 
 const CODE = createHash("sha256").update("code").digest();
 
@@ -54,7 +55,7 @@ describe.skipIf(!hasSwtpm("the TEE worker's start", process.env))("the TEE worke
     await connection.close();
   }
 
-  const start = (allowGenesis: boolean, changes: Record<string, string> = {}): Promise<RunningServer> =>
+  const start = (allowGenesis: boolean, changes: Record<string, string> = {}): Promise<RunningTeeWorker> =>
     startTeeWorker(readTeeSettings({ ...env, ...changes }), { allowGenesis }, { log });
 
   const clientOf = (server: RunningServer) =>
@@ -99,8 +100,11 @@ describe.skipIf(!hasSwtpm("the TEE worker's start", process.env))("the TEE worke
       expect(claims.settings).toEqual({
         broker_issuer: "http://127.0.0.1:1",
         broker_url: "http://127.0.0.1:1",
+        counters: "tpm2",
         general_messages: false,
         root_key: "memory",
+        sealed_to: "pcrs 11",
+        sealer: "tpm2",
       });
       const { challenge, finish } = beginActivation(answer);
       const { secret } = await clientOf(server).activateCredential({
@@ -142,6 +146,47 @@ describe.skipIf(!hasSwtpm("the TEE worker's start", process.env))("the TEE worke
     const old = connectTls({ port: server.port, host: "127.0.0.1", maxVersion: "TLSv1.2", rejectUnauthorized: false });
     const [error] = (await once(old, "error")) as [NodeJS.ErrnoException];
     expect(error.code).toBe("ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION");
+    await server.close();
+  });
+
+  test("serves what it counts on loopback, and what its audit found in its log lines", async () => {
+    const server = await start(false, { AGENTKEYS_KEYS_METRICS_LISTEN: "127.0.0.1:0" });
+    await expect(clientOf(server).deriveAddress({ omniAccount: "ab".repeat(32) })).rejects.toThrow(/session/);
+    const scrape = async (): Promise<string> => (await fetch(server.metricsUrl ?? "")).text();
+    await expect
+      .poll(scrape, { timeout: 10_000 })
+      .toContain('agentkeys_calls_total{method="agentkeys.keys.v1.KeyService/DeriveAddress",code="unauthenticated"} 1');
+    await expect.poll(() => logged.join(""), { timeout: 10_000 }).toContain('"msg":"sign log audited"');
+    await server.close();
+  });
+
+  test("vouches for nothing, and says so, by soft evidence; and claims that it speaks to its broker in cleartext", async () => {
+    const issuer = join(folder, "issuer.json");
+    const server = await start(false, {
+      NODE_ENV: "development",
+      AGENTKEYS_KEYS_BROKER_URL: "http://broker:8091",
+      AGENTKEYS_TEE_INSECURE_BROKER: "development",
+      AGENTKEYS_TEE_EVIDENCE: "soft",
+      AGENTKEYS_TEE_SOFT_SIGNER: issuer,
+    });
+    expect(statSync(issuer).mode & 0o777).toBe(0o600);
+    const answer = await clientOf(server).getAttestation({ nonceHex: "ab".repeat(16) });
+    const claims = parseClaims(answer.claims);
+    expect(claims.settings).toMatchObject({ broker_url: "http://broker:8091", insecure_broker: "development" });
+    const root = /"root_sha256":"([0-9a-f]{64})"/.exec(logged.join(""))?.[1] ?? "";
+    const verified = softVerifier.verify(
+      answer,
+      { nonce: claims.nonce, reportData: claimsDigest(answer.claims), at: new Date() },
+      {
+        development: true,
+        roots: [root],
+        code: [{ name: "version", values: [claims.signerVersion] }],
+        identity: [{ name: "signer", values: ["signer-1.example"] }],
+        maxAgeMs: 60_000,
+        clockSkewMs: 2_000,
+      },
+    );
+    expect(verified.type).toBe("soft");
     await server.close();
   });
 

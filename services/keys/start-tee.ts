@@ -8,6 +8,7 @@ import { SignLogService } from "@agentkeys/gen/agentkeys/keys/v1/sign_log_servic
 import { type Clock, systemClock } from "@agentkeys/lib/clock";
 import type { SettingValue } from "@agentkeys/lib/evidence/claims";
 import { createLog, type Logger } from "@agentkeys/lib/log";
+import { createCallMetrics, Registry, serveMetrics } from "@agentkeys/lib/metrics";
 import { type RandomBytes, systemRandom } from "@agentkeys/lib/random";
 import { Readiness, type RunningServer, serve } from "@agentkeys/lib/rpc";
 import { ownOrigins } from "@agentkeys/lib/rpc/own-origins";
@@ -17,17 +18,24 @@ import { createNoteSigner, formatVerifierKey } from "@agentkeys/lib/tlog";
 import { createAttestation } from "./backends/tee/attestation.ts";
 import { BootRefused } from "./backends/tee/boot-decision.ts";
 import { boot, type Booted } from "./backends/tee/genesis.ts";
-import { type Hardware, openHardware } from "./backends/tee/hardware.ts";
+import { claimedHardware, type Hardware, type HardwareDependencies, openHardware } from "./backends/tee/hardware.ts";
 import { deriveFor, ed25519KeyFor } from "./backends/tee/root-key.ts";
 import type { MonotonicCounter as NvCounter, RootKey } from "./backends/tee/sealer.ts";
 import { createStateFile } from "./backends/tee/state-file.ts";
-import { createTlsIdentity } from "./backends/tee/tls-identity.ts";
+import { createTlsIdentity, type TlsIdentity } from "./backends/tee/tls-identity.ts";
 import { admitByBroker } from "./broker-admission.ts";
 import { deriveSecretKeyWith } from "./derivation.ts";
 import { createKeyService } from "./key-service.ts";
 import type { TeeFlags, TeeSettings } from "./settings-tee.ts";
+import { auditInBackground } from "./sign-log-audit.ts";
 import { createSignLogService } from "./sign-log-service.ts";
-import { type MerkleSignLog, type MonotonicCounter, openLogFolder, openMerkleSignLog } from "./sign-log/index.ts";
+import {
+  createCountingLog,
+  type MerkleSignLog,
+  type MonotonicCounter,
+  openLogFolder,
+  openMerkleSignLog,
+} from "./sign-log/index.ts";
 import { type Allowance, createSignPolicy } from "./sign-policy/index.ts";
 import { createDerivingEngine } from "./signing.ts";
 import { version } from "./version.ts";
@@ -39,11 +47,19 @@ export interface TeeDependencies {
   random?: RandomBytes;
   /** How often one account may ask for a signature. */
   allowance?: Allowance;
+  hardware?: Pick<HardwareDependencies, "kms" | "withoutTpm">;
+}
+
+/** A TEE worker that accepts calls. */
+export interface RunningTeeWorker extends RunningServer {
+  /** Where what is counted can be scraped; absent where that was not asked for. */
+  metricsUrl?: string;
 }
 
 /**
  * Opens what the TPM sealed, the sign log, and the port: in this order, so that nobody is answered by a worker that is not the newest one
- * of its line. `close` drains, keeps the log's head, and lets go of the root key.
+ * of its line. The whole log is read again meanwhile: where that finds damage, nothing more is signed, and readiness says so.
+ * `close` drains, keeps the log's head, and lets go of the root key.
  * @throws UnsealRefused, BootRefused, SignLogError: the process ends with 42
  */
 export async function startTeeWorker(
@@ -54,10 +70,12 @@ export async function startTeeWorker(
     clock = systemClock,
     random = systemRandom,
     allowance,
+    hardware: replaced,
   }: TeeDependencies = {},
-): Promise<RunningServer> {
+): Promise<RunningTeeWorker> {
   const bootId = Buffer.from(random(16)).toString("hex");
-  const hardware = await openHardware(settings, { random });
+  const identity = createTlsIdentity({ names: namesOf(settings), clock, random });
+  const hardware = await openHardware(settings, { random, clock, log, tlsKey: identity.spki, ...replaced });
   const undo: (() => Promise<void>)[] = [() => hardware.close()];
   const close = async (): Promise<void> => {
     for (const step of undo.splice(0).reverse()) await step();
@@ -79,13 +97,22 @@ export async function startTeeWorker(
     log.info({ how: booted.how, vault: hardware.vault.type, boot_id: bootId }, "root key opened");
 
     const signLog = await openSignLog(settings, { booted, hardware, flags, clock, random });
+    const logAt = undo.length;
     undo.push(async () => {
       await signLog.close();
       await booted.state.advance(headOf(signLog));
     });
-    const server = await listen(settings, { booted, hardware, signLog, bootId, log, clock, random, allowance });
+    const registry = new Registry();
+    const parts = { booted, hardware, signLog, identity, registry, bootId, log, clock, random, allowance };
+    const server = await listen(settings, parts);
     undo.push(() => server.close());
-    return { ...server, close };
+    const { metricsListen } = settings;
+    const scraped = await (metricsListen && serveMetrics({ listen: metricsListen, registry, log }));
+    if (scraped !== undefined) undo.push(() => scraped.close());
+    const audited = auditInBackground(signLog, log);
+    // Closing the log ends the audit; nothing of it goes on after that.
+    undo.splice(logAt, 0, () => audited);
+    return { ...server, ...(scraped && { metricsUrl: scraped.url }), close };
   } catch (error) {
     await close();
     throw error;
@@ -113,7 +140,7 @@ async function openSignLog(
   const signLog = await openMerkleSignLog({
     files: await openLogFolder(join(settings.stateFolder, "sign-log")),
     signer,
-    counter: countingFrom(hardware.logCounter),
+    counter: hardware.logCounter === "none" ? "none" : countingFrom(hardware.logCounter),
     begin,
     acceptRollback: how === "rollback-accepted" || flags.acceptRollback !== undefined,
     countEveryMs: settings.countEveryMs,
@@ -138,9 +165,16 @@ function countingFrom(counter: NvCounter): MonotonicCounter {
 
 async function listen(
   settings: TeeSettings,
-  parts: Opened & { signLog: MerkleSignLog; bootId: string; log: Logger; allowance: Allowance | undefined },
+  parts: Opened & {
+    signLog: MerkleSignLog;
+    identity: TlsIdentity;
+    registry: Registry;
+    bootId: string;
+    log: Logger;
+    allowance: Allowance | undefined;
+  },
 ): Promise<RunningServer> {
-  const { booted, hardware, signLog, bootId, log, clock, random, allowance } = parts;
+  const { booted, hardware, signLog, identity, registry, bootId, log, clock, random, allowance } = parts;
   const { broker, publicUrl, generalMessages } = settings;
   let origins: readonly string[] = [];
   const admission = admitByBroker(broker, { origins: () => origins, clock });
@@ -148,10 +182,12 @@ async function listen(
   readiness.set("broker", admission.isReachable);
   readiness.set("sign_log", () => signLog.ready());
 
-  const names = new Set([settings.listen.host, ...(publicUrl === undefined ? [] : [new URL(publicUrl).hostname])]);
-  const identity = createTlsIdentity({ names: [...names].map(withoutBrackets), clock, random });
   const { head } = signLog;
-  log.info({ signer: settings.signer, log_size: head.size, version: version() }, "attesting by TPM");
+  if (settings.insecureBroker) log.warn("DEV ONLY: the broker is spoken to in cleartext; whoever answers can sign");
+  log.info(
+    { signer: settings.signer, log_size: head.size, version: version(), evidence: settings.evidence.by },
+    "attesting",
+  );
   const identityKey = await ed25519KeyFor(booted.key, "identity");
   const signerKey = await logKeyOf(booted.key, settings.signer);
   const attestation = createAttestation({
@@ -161,7 +197,10 @@ async function listen(
     identityKey: rawEd25519(identityKey),
     version: version(),
     settings: claimedSettings(settings),
-    head: () => ({ vkey: signerKey, size: signLog.head.size, root: signLog.head.root, counter: signLog.head.counter }),
+    head: () => {
+      const { size, root, counter } = signLog.head;
+      return { vkey: signerKey, size, root, ...(hardware.logCounter !== "none" && { counter }) };
+    },
     clock,
     sleep: (ms) => delay(ms, undefined, { ref: false }),
   });
@@ -177,14 +216,16 @@ async function listen(
     generalMessages,
     ...(allowance && { allowance }),
   });
+  const counted = createCountingLog(signLog, registry);
   const server = await serve({
     service: "keys",
+    metrics: (openConnections) => createCallMetrics(registry, openConnections),
     listen: settings.listen,
     tls: identity.tls,
     services: [KeyService, SignLogService],
     routes: (router) =>
       router
-        .service(KeyService, { ...createKeyService({ engine, signLog, policy }), ...attestation })
+        .service(KeyService, { ...createKeyService({ engine, signLog: counted, policy }), ...attestation })
         .service(SignLogService, createSignLogService(signLog)),
     interceptors: [admission.interceptor],
     ...{ readiness, log, clock, random },
@@ -194,12 +235,14 @@ async function listen(
 }
 
 /** What decides what is signed and for whom: every caller's policy names it word for word. */
-function claimedSettings({ broker, generalMessages, rootKey }: TeeSettings): Record<string, SettingValue> {
+function claimedSettings(settings: TeeSettings): Record<string, SettingValue> {
+  const { broker, generalMessages, insecureBroker } = settings;
   return {
     broker_issuer: broker.issuer,
     broker_url: broker.url,
     general_messages: generalMessages,
-    root_key: rootKey,
+    ...claimedHardware(settings),
+    ...(insecureBroker && { insecure_broker: "development" }),
   };
 }
 
@@ -219,6 +262,11 @@ async function logKeyOf(key: RootKey, signer: string): Promise<string> {
 /** RFC 8410: the last 32 bytes of the SubjectPublicKeyInfo. */
 function rawEd25519(key: KeyObject): Uint8Array {
   return createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-32);
+}
+
+function namesOf({ listen, publicUrl }: TeeSettings): string[] {
+  const names = new Set([listen.host, ...(publicUrl === undefined ? [] : [new URL(publicUrl).hostname])]);
+  return [...names].map(withoutBrackets);
 }
 
 function withoutBrackets(host: string): string {

@@ -1,58 +1,172 @@
-import { X509Certificate } from "node:crypto";
+import { createHash } from "node:crypto";
 
+import type { Clock } from "@agentkeys/lib/clock";
+import type { SettingValue } from "@agentkeys/lib/evidence/claims";
+import type { Logger } from "@agentkeys/lib/log";
 import type { RandomBytes } from "@agentkeys/lib/random";
-import { getRandom, openTpm, startup, type Tpm } from "@agentkeys/lib/tpm2";
+import { openTpm, type Tpm } from "@agentkeys/lib/tpm2";
 
+import type { KmsKey, SealSettings } from "../../settings-tee-hardware.ts";
 import type { TeeSettings } from "../../settings-tee.ts";
+import { version } from "../../version.ts";
+import { deviceRandom } from "./device-random.ts";
 import type { Counters } from "./genesis.ts";
+import type { Kms } from "./kms/kms-sealer.ts";
 import { nvCounter, nvCounters } from "./nv.ts";
 import type { EvidenceProvider } from "./provider.ts";
+import { certificatesIn, keptFresh } from "./providers/kept-fresh.ts";
 import { tpm2Provider } from "./providers/tpm2.ts";
-import { exactPcrs, releaseKey, type SealPolicy } from "./seal-policy.ts";
-import { sealedVault } from "./sealed-vault.ts";
-import type { MonotonicCounter, RootKeyVault } from "./sealer.ts";
+import { exactPcrs, releaseKey } from "./seal-policy.ts";
+import { type HardwareRandom, sealedVault } from "./sealed-vault.ts";
+import type { MonotonicCounter, RootKeyVault, Sealer } from "./sealer.ts";
+import { softIssuerIn } from "./soft-issuer-file.ts";
 import { tpmHmacVault } from "./tpm-hmac-vault.ts";
+import { tpmRandom } from "./tpm-random.ts";
 import { tpm2Sealer } from "./tpm2-sealer.ts";
 
 /** What the machine gives a worker. */
 export interface Hardware {
   vault: RootKeyVault;
-  counters: Counters;
+  counters: Counters | "none";
   /** The sign log's own. */
-  logCounter: MonotonicCounter;
+  logCounter: MonotonicCounter | "none";
   provider: EvidenceProvider;
   close(): Promise<void>;
+}
+
+export interface HardwareDependencies {
+  random: RandomBytes;
+  clock: Clock;
+  log: Logger;
+  /** The public key of the worker's TLS certificate, for evidence that has a place for one. */
+  tlsKey: Uint8Array;
+  /** What tests replace: the network's KMS, and where there is no TPM the kernel's generator. */
+  kms?: (key: KmsKey) => Promise<Kms & { close(): void }>;
+  withoutTpm?: HardwareRandom;
 }
 
 /** Beside those of `nv.ts`. */
 const NV_LOG = 0x01800a12;
 
-/** Connects to the TPM of the settings. @throws TpmChannelError where there is none */
-export async function openHardware(settings: TeeSettings, { random }: { random: RandomBytes }): Promise<Hardware> {
-  const tpm = await openTpm(settings.tpm, { random });
+/** Connects to what the settings name. @throws TpmChannelError where there is no TPM, Error where there is something else than they say */
+export async function openHardware(settings: TeeSettings, dependencies: HardwareDependencies): Promise<Hardware> {
+  const { random, log } = dependencies;
+  const undo: (() => void | Promise<void>)[] = [];
+  const close = async (): Promise<void> => {
+    for (const step of undo.splice(0).reverse()) await step();
+  };
   try {
-    await tpm.use(startup);
+    let tpm: Tpm | undefined;
+    if (settings.tpm !== "none") {
+      const opened = await openTpm(settings.tpm, { random });
+      undo.push(() => opened.close());
+      tpm = opened;
+    } else {
+      log.warn("there is no TPM, and so no counter: only daemons notice a disk that was put back to an older state");
+    }
     return {
-      vault: vaultOf(settings, tpm, random),
-      counters: nvCounters(tpm),
-      logCounter: nvCounter(tpm, NV_LOG),
-      provider: tpm2Provider({ tpm, pcrs: settings.quotedPcrs, issuers: certificatesIn(settings.ekIssuers) }),
-      close: () => tpm.close(),
+      vault: await vaultOf(settings, tpm, dependencies, (step) => undo.push(step)),
+      counters: tpm === undefined ? "none" : nvCounters(tpm),
+      logCounter: tpm === undefined ? "none" : nvCounter(tpm, NV_LOG),
+      provider: await providerOf(settings, tpm, dependencies),
+      close,
     };
   } catch (error) {
-    await tpm.close();
+    await close();
     throw error;
   }
 }
 
-function vaultOf({ seal, rootKey }: TeeSettings, tpm: Tpm, random: RandomBytes): RootKeyVault {
-  const policy: SealPolicy = "pcrs" in seal ? exactPcrs(seal.pcrs) : releaseKey(seal.releaseKey, seal.approvals);
-  if (rootKey === "tpm") return tpmHmacVault({ tpm, policy });
-  const hardwareRandom = (length: number): Promise<Uint8Array> => tpm.use((t) => getRandom(t, length));
-  return sealedVault({ sealer: tpm2Sealer({ tpm, policy }), hardwareRandom, random });
+/** Of the machine, what decides whom the master secret opens for and what is noticed: every caller's policy names it word for word. */
+export function claimedHardware({ tpm, rootKey, seal }: TeeSettings): Record<string, SettingValue> {
+  return {
+    counters: tpm === "none" ? "none" : "tpm2",
+    root_key: rootKey,
+    sealed_to: sealedTo(seal),
+    sealer: seal.by,
+  };
 }
 
-function certificatesIn(pem: Buffer | undefined): Uint8Array[] {
-  const blocks = pem?.toString("latin1").match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((block) => new X509Certificate(block).raw);
+function sealedTo(seal: SealSettings): string {
+  if (seal.by === "aws-kms") return seal.key.arn;
+  if ("pcrs" in seal) return `pcrs ${[...new Set(seal.pcrs)].sort((a, b) => a - b).join(",")}`;
+  const spki = seal.releaseKey.export({ format: "der", type: "spki" });
+  return `release key ${createHash("sha256").update(spki).digest("hex")}`;
+}
+
+async function vaultOf(
+  { seal, rootKey }: TeeSettings,
+  tpm: Tpm | undefined,
+  { random, withoutTpm, kms = awsKms }: HardwareDependencies,
+  undo: (step: () => void) => void,
+): Promise<RootKeyVault> {
+  let sealer: Sealer;
+  if (seal.by === "aws-kms") {
+    const [{ createKmsSealer }, { attestByProgram }] = await Promise.all([
+      import("./kms/kms-sealer.ts"),
+      import("./kms/nitro-document.ts"),
+    ]);
+    const service = await kms(seal.key);
+    undo(() => service.close());
+    sealer = createKmsSealer({ kms: service, attest: attestByProgram(seal.program), keyId: seal.key.arn, random });
+  } else {
+    const policy = "pcrs" in seal ? exactPcrs(seal.pcrs) : releaseKey(seal.releaseKey, seal.approvals);
+    if (rootKey === "tpm") return tpmHmacVault({ tpm: needed(tpm), policy });
+    sealer = tpm2Sealer({ tpm: needed(tpm), policy });
+  }
+  const hardwareRandom = tpm === undefined ? (withoutTpm ?? deviceRandom()) : tpmRandom(tpm);
+  return sealedVault({ sealer, hardwareRandom, random });
+}
+
+/**
+ * At the region's own address, whatever the environment says: whoever answered in its place at the first start could give a data key
+ * that they know. TLS goes through from here to there, also where a proxy of the instance carries it.
+ */
+async function awsKms({ region }: KmsKey): Promise<Kms & { close(): void }> {
+  const { createAwsKms } = await import("./kms/aws-kms.ts");
+  return createAwsKms({ region, endpoint: `https://kms.${region}.amazonaws.com` });
+}
+
+async function providerOf(
+  { evidence, signer }: TeeSettings,
+  tpm: Tpm | undefined,
+  { random, clock, log, tlsKey }: HardwareDependencies,
+): Promise<EvidenceProvider> {
+  switch (evidence.by) {
+    case "tpm2": {
+      const issuers = certificatesIn(evidence.ekIssuers?.toString("latin1") ?? "");
+      return tpm2Provider({ tpm: needed(tpm), pcrs: evidence.pcrs, issuers });
+    }
+    case "azure-cvm": {
+      const { azureCvmProvider, azureHost } = await import("./providers/azure-cvm.ts");
+      const { collateral } = keptFresh(evidence.endorsements);
+      return azureCvmProvider({ tpm: needed(tpm), pcrs: evidence.pcrs, host: azureHost({ fetch }), collateral });
+    }
+    case "configfs-tsm": {
+      const { configfsTsmProvider, tsmType } = await import("./providers/configfs-tsm.ts");
+      const type = await tsmType({ random });
+      const { certificates, collateral } = keptFresh(evidence.endorsements);
+      // Without it no verifier could appraise a quote: better told at the start.
+      if (type === "tdx") await collateral();
+      const endorsements = type === "tdx" ? async () => [await collateral()] : certificates;
+      return configfsTsmProvider({ type, endorsements, random });
+    }
+    case "aws-nitro": {
+      const { awsNitroProvider } = await import("./providers/aws-nitro.ts");
+      return awsNitroProvider({ program: evidence.program, publicKey: tlsKey });
+    }
+    case "soft": {
+      const { softProvider } = await import("./providers/soft.ts");
+      const issuer = await softIssuerIn(evidence.issuerFile, { clock, random });
+      const root = createHash("sha256").update(issuer.certificates.at(-1) ?? new Uint8Array());
+      log.warn({ root_sha256: root.digest("hex") }, "DEV ONLY: the evidence is soft, and vouches for nothing");
+      return softProvider({ issuer, measurements: { version: version() }, identity: { signer }, clock });
+    }
+  }
+}
+
+/** The settings have made sure of it. */
+function needed(tpm: Tpm | undefined): Tpm {
+  if (tpm === undefined) throw new Error("the settings name no TPM");
+  return tpm;
 }

@@ -1,11 +1,10 @@
-import { X509Certificate } from "node:crypto";
-
 import { formatAzureEvidence } from "@agentkeys/lib/evidence/azure-cvm/azure-evidence";
 import { HCL_NV_INDEX, type HclReport, readHclReport } from "@agentkeys/lib/evidence/azure-cvm/hcl";
 import { mediaTypes } from "@agentkeys/lib/evidence/evidence";
 import { parseSignature, quote, readNv, readPcrs, readPublic, type Tpm } from "@agentkeys/lib/tpm2";
 
 import type { EvidenceProvider } from "../provider.ts";
+import { certificatesIn } from "./kept-fresh.ts";
 
 /** Where the paravisor keeps the attestation key that its claims name. */
 const ATTESTATION_KEY_HANDLE = 0x81000003;
@@ -115,9 +114,4 @@ export function azureHost({
       return certificatesIn(pem.join("\n"));
     },
   };
-}
-
-function certificatesIn(pem: string): Uint8Array[] {
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((block) => new X509Certificate(block).raw);
 }

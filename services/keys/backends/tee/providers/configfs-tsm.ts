@@ -30,7 +30,33 @@ export const TSM_ROOT = "/sys/kernel/config/tsm/report";
 /** What the kernel calls the makers of reports (Documentation/ABI/testing/configfs-tsm). */
 const kernelNames: Readonly<Record<TsmType, string>> = { "sev-snp": "sev_guest", tdx: "tdx_guest" };
 
-type TsmType = Extract<EvidenceType, "sev-snp" | "tdx">;
+export type TsmType = Extract<EvidenceType, "sev-snp" | "tdx">;
+
+/** Which of the two this machine's kernel makes. @throws Error where it makes none */
+export async function tsmType({
+  random,
+  root = TSM_ROOT,
+  files = systemTsmFiles,
+}: {
+  random: RandomBytes;
+  root?: string;
+  files?: TsmFiles;
+}): Promise<TsmType> {
+  const entry = join(root, `agentkeys-${randomId(random)}`);
+  await files.mkdir(entry).catch((error: unknown) => {
+    throw new Error("the kernel makes no reports: there is no configfs-tsm, or this is no confidential machine", {
+      cause: error,
+    });
+  });
+  try {
+    const provider = (await files.read(join(entry, "provider"))).toString().trim();
+    const type = (Object.keys(kernelNames) as TsmType[]).find((each) => kernelNames[each] === provider);
+    if (type === undefined) throw new Error(`the kernel's reports are made by ${provider}, which is not known here`);
+    return type;
+  } finally {
+    await files.rmdir(entry);
+  }
+}
 
 /**
  * Reports of SEV-SNP and quotes of TDX through configfs-tsm (Linux 6.7 and later). Each report has an entry of its own, and its
