@@ -12,6 +12,7 @@ import {
   type Tpm2Identity,
 } from "@agentkeys/lib/evidence";
 
+import type { MeasuredCodes } from "./measured-code.ts";
 import { allowedPins, anyPins, forEach, onePin, pcrs, pinsOf, rootsOf, SHA256, SHA384 } from "./pin-fields.ts";
 import { invalid, type PolicyFields } from "./policy-fields.ts";
 
@@ -32,15 +33,15 @@ export interface PolicyPlatform {
 const types = ["tpm2", "aws-nitro", "sev-snp", "tdx", "azure-cvm", "soft"] as const satisfies EvidenceType[];
 
 /** Reads an entry of `platforms`. @throws Problem POLICY_INVALID */
-export function readPlatform(fields: PolicyFields, age: AgeLimits): PolicyPlatform {
+export function readPlatform(fields: PolicyFields, age: AgeLimits, measured: MeasuredCodes): PolicyPlatform {
   const type = fields.word("type", ...types);
-  const platform = type === "tpm2" ? readTpm2(fields) : fixed(readers[type](fields, age));
+  const platform = type === "tpm2" ? readTpm2(fields, measured) : fixed(readers[type](fields, age, measured));
   fields.end();
   return platform;
 }
 
-function readTpm2(fields: PolicyFields): PolicyPlatform {
-  const code = pinsOf(fields.object("code"), { names: pcrs, values: SHA256 });
+function readTpm2(fields: PolicyFields, measured: MeasuredCodes): PolicyPlatform {
+  const { code, codeDemands } = readPcrs(fields, measured);
   const identity = onePin(fields.object("identity"), {
     ak_name: /^000b[0-9a-f]{64}$/,
     ek_key: SHA256,
@@ -48,10 +49,18 @@ function readTpm2(fields: PolicyFields): PolicyPlatform {
   });
   return {
     type: "tpm2",
-    demands: [...inWords("code", code), ...inWords("identity", [identity])],
+    demands: [...codeDemands, ...inWords("identity", [identity])],
     needsActivation: identity.name !== "ak_name",
     pinned: (activated) => ({ type: "tpm2", pins: { code, identity: tpm2Identity(identity, activated) } }),
   };
+}
+
+/** Which code: PCRs as they stand in the policy, or as they stand in a file that a release key signed. */
+function readPcrs(fields: PolicyFields, measured: MeasuredCodes) {
+  const object = fields.object("code");
+  const found = measured.get(fields.at("code"));
+  const code = found?.pins ?? pinsOf(object, { names: pcrs, values: SHA256 });
+  return { code, codeDemands: [...(found ? [`code: ${found.source}`] : []), ...inWords("code", code)] };
 }
 
 function tpm2Identity(
@@ -77,7 +86,7 @@ function fixed({ platform, demands }: Read): PolicyPlatform {
   return { type: platform.type, demands, needsActivation: false, pinned: () => platform };
 }
 
-type Reader = (fields: PolicyFields, age: AgeLimits) => Read;
+type Reader = (fields: PolicyFields, age: AgeLimits, measured: MeasuredCodes) => Read;
 
 const readers: Record<Exclude<EvidenceType, "tpm2">, Reader> = {
   "aws-nitro": (fields, age) => {
@@ -127,17 +136,17 @@ const readers: Record<Exclude<EvidenceType, "tpm2">, Reader> = {
     };
   },
 
-  "azure-cvm": (fields) => {
+  "azure-cvm": (fields, _age, measured) => {
     const hardware = fields.word("hardware", "sev-snp", "tdx");
     const below = fields.object("silicon");
     const read = hardware === "sev-snp" ? readSnp(below) : readTdx(below);
     below.end();
     const silicon = { type: hardware, pins: read.pins } as AzureSilicon;
-    const code = pinsOf(fields.object("code"), { names: pcrs, values: SHA256 });
+    const { code, codeDemands } = readPcrs(fields, measured);
     const identity = allowedPins(fields.object("identity"), { ak_key: SHA256, vm_id: /^[!-~]{1,64}$/ });
     return {
       platform: { type: "azure-cvm", pins: { silicon, code, identity } },
-      demands: [`hardware ${hardware}`, ...read.demands, ...inWords("code", code), ...inWords("identity", identity)],
+      demands: [`hardware ${hardware}`, ...read.demands, ...codeDemands, ...inWords("identity", identity)],
     };
   },
 

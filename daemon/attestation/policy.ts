@@ -1,14 +1,14 @@
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
+import { dirname } from "node:path";
 
 import { type SettingValue, VERIFIER_KEY } from "@agentkeys/lib/evidence/claims";
 import type { NonEmpty } from "@agentkeys/lib/evidence";
 import { parseVerifierKey } from "@agentkeys/lib/tlog";
 
 import { Problem } from "../problem.ts";
-import { isSystemError } from "../state/trouble.ts";
+import { type MeasuredCodes, readMeasuredCodes } from "./measured-code.ts";
 import { type PolicyPlatform, readPlatform } from "./platforms.ts";
 import { invalid, PolicyFields } from "./policy-fields.ts";
+import { readGuardedFile, UnreadableFile } from "./policy-files.ts";
 
 /**
  * What a key service must prove of itself before this machine sends it anything. There is no word in it that leaves a check out: what
@@ -38,15 +38,14 @@ export interface Policy {
   platforms: NonEmpty<PolicyPlatform>;
 }
 
-const MAX_BYTES = 256 * 1024;
-
-/** Reads the policy file. Nobody else may be able to change it. @throws Problem POLICY_* */
+/** Reads the policy file, and the measurements that it names. Nobody else may be able to change it. @throws Problem POLICY_* */
 export async function readPolicyFile(path: string): Promise<Policy> {
-  return parsePolicy(await readText(path));
+  const text = await readText(path);
+  return parsePolicy(text, await readMeasuredCodes(parseJson(text), dirname(path)));
 }
 
-/** @throws Problem POLICY_INVALID with the place and what should be there */
-export function parsePolicy(text: string): Policy {
+/** `measured` is what its `measurements_from` lead to. @throws Problem POLICY_INVALID with the place and what should be there */
+export function parsePolicy(text: string, measured: MeasuredCodes = new Map()): Policy {
   const fields = new PolicyFields("", parseJson(text));
   const version = fields.take("version");
   if (version !== 1) throw invalid("version", "must be 1: other forms are not known to this version of agentkeys");
@@ -65,7 +64,7 @@ export function parsePolicy(text: string): Policy {
   const logKey = readLogKey(log, signer);
   log.end();
   const age = { maxAgeMs: maxEvidenceAgeMs, clockSkewMs };
-  const platforms = fields.list("platforms", (path, item) => readPlatform(new PolicyFields(path, item), age));
+  const platforms = fields.list("platforms", (path, item) => readPlatform(new PolicyFields(path, item), age, measured));
   fields.end();
   return {
     ...{ signer, channel, maxEvidenceAgeMs, reattestAfterMs, clockSkewMs },
@@ -98,28 +97,11 @@ function readSettings(fields: PolicyFields): Record<string, SettingValue> {
 
 async function readText(path: string): Promise<string> {
   try {
-    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    try {
-      const found = await file.stat();
-      if (!found.isFile() || found.size > MAX_BYTES) throw unreadable(path, "it is no file, or far too large");
-      refuseOtherAuthors(path, found);
-      return await file.readFile("utf8");
-    } finally {
-      await file.close();
-    }
+    return await readGuardedFile(path);
   } catch (error) {
-    if (error instanceof Problem) throw error;
-    throw unreadable(path, isSystemError(error, "ENOENT") ? "it is not there" : "it cannot be opened", error);
+    if (error instanceof UnreadableFile) throw unreadable(path, error.message, error);
+    throw error;
   }
-}
-
-/** Whoever can write the policy decides which key service is believed. */
-function refuseOtherAuthors(path: string, found: { uid: number; mode: number }): void {
-  if (process.getuid === undefined) return;
-  if ((found.mode & 0o022) === 0 && [process.getuid(), 0].includes(found.uid)) return;
-  throw new Problem("POLICY_PERMISSIONS", "configuration", `Other users of this machine may change ${path}.`, {
-    remedy: `Look whether it still says what it should, then run \`chmod go-w ${path}\` as its owner, who must be you or root.`,
-  });
 }
 
 function unreadable(path: string, why: string, cause?: unknown): Problem {

@@ -1,8 +1,12 @@
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+
+import { signMeasurements } from "@agentkeys/lib/evidence/measurements";
+import { keyFingerprint } from "@agentkeys/lib/evidence/release-key";
 
 import {
   type AttestedService,
@@ -188,6 +192,31 @@ describe("attest explain", () => {
       signer: "signer-1.example",
       platforms: [{ type: "aws-nitro" }],
     });
+  });
+
+  test("says which values are from a build's signed measurements", async () => {
+    const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    const measured = { release: "1.2.0", pcrs: { 11: "0b".repeat(32) }, digests: {} };
+    writeFileSync(join(base, "measurements.jws"), await signMeasurements(measured, privateKey));
+    const releaseKey = keyFingerprint(publicKey);
+    const from = { file: "measurements.jws", release_key: releaseKey, releases: ["1.2.0"] };
+    const platform = {
+      type: "tpm2",
+      code: { measurements_from: from },
+      identity: { ak_name: [`000b${"5a".repeat(32)}`] },
+    };
+    writeFileSync(policyFile, policyFor(hardware, { platforms: [platform] }), { mode: 0o600 });
+    const outcome = await agentkeys(["attest", "explain"]);
+    expect(outcome).toMatchObject({ code: 0, stderr: "" });
+    expect(outcome.stdout).toContain(
+      `code: as release 1.2.0 was measured: ${join(base, "measurements.jws")}, signed by the release key ${releaseKey}`,
+    );
+    expect(outcome.stdout).toContain(`code: pcr11 is ${"0b".repeat(32)}`);
+
+    rmSync(join(base, "measurements.jws"));
+    const refused = await agentkeys(["attest", "verify"]);
+    expect(refused.code).toBe(78);
+    expect(refused.stderr).toContain("measurements.jws, which cannot be read: it is not there");
   });
 
   test("tells what is wrong with a policy", async () => {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 
 import type { Clock } from "@agentkeys/lib/clock";
 import type { SettingValue } from "@agentkeys/lib/evidence/claims";
+import { keyFingerprint } from "@agentkeys/lib/evidence/release-key";
 import type { Logger } from "@agentkeys/lib/log";
 import type { RandomBytes } from "@agentkeys/lib/random";
 import { openTpm, type Tpm } from "@agentkeys/lib/tpm2";
@@ -90,8 +91,7 @@ export function claimedHardware({ tpm, rootKey, seal }: TeeSettings): Record<str
 function sealedTo(seal: SealSettings): string {
   if (seal.by === "aws-kms") return seal.key.arn;
   if ("pcrs" in seal) return `pcrs ${[...new Set(seal.pcrs)].sort((a, b) => a - b).join(",")}`;
-  const spki = seal.releaseKey.export({ format: "der", type: "spki" });
-  return `release key ${createHash("sha256").update(spki).digest("hex")}`;
+  return `release key ${keyFingerprint(seal.releaseKey)}`;
 }
 
 async function vaultOf(

@@ -1,0 +1,51 @@
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+
+import { Problem } from "../problem.ts";
+import { isSystemError } from "../state/trouble.ts";
+
+/** A file cannot be read. The message says why, in words that go on after its name. */
+export class UnreadableFile extends Error {
+  override readonly name = "UnreadableFile";
+}
+
+const MAX_BYTES = 256 * 1024;
+
+/** Reads a file that decides by itself which key service is believed: nobody else may be able to change it. @throws UnreadableFile, Problem POLICY_PERMISSIONS */
+export async function readGuardedFile(path: string): Promise<string> {
+  return await readFile(path, refuseOtherAuthors);
+}
+
+/** Reads a file whose contents somebody signed. @throws UnreadableFile */
+export async function readSignedFile(path: string): Promise<string> {
+  return await readFile(path, () => undefined);
+}
+
+type Look = (path: string, found: { uid: number; mode: number }) => void;
+
+async function readFile(path: string, look: Look): Promise<string> {
+  try {
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const found = await file.stat();
+      if (!found.isFile() || found.size > MAX_BYTES) throw new UnreadableFile("it is no file, or far too large");
+      look(path, found);
+      return await file.readFile("utf8");
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (error instanceof Problem || error instanceof UnreadableFile) throw error;
+    const why = isSystemError(error, "ENOENT") ? "it is not there" : "it cannot be opened";
+    throw new UnreadableFile(why, { cause: error });
+  }
+}
+
+/** Whoever can write the policy, or the key that it names, decides which key service is believed. */
+function refuseOtherAuthors(path: string, found: { uid: number; mode: number }): void {
+  if (process.getuid === undefined) return;
+  if ((found.mode & 0o022) === 0 && [process.getuid(), 0].includes(found.uid)) return;
+  throw new Problem("POLICY_PERMISSIONS", "configuration", `Other users of this machine may change ${path}.`, {
+    remedy: `Look whether it still says what it should, then run \`chmod go-w ${path}\` as its owner, who must be you or root.`,
+  });
+}
