@@ -15,6 +15,7 @@ import type { Counters } from "./genesis.ts";
 import type { Kms } from "./kms/kms-sealer.ts";
 import { nvCounter, nvCounters } from "./nv.ts";
 import type { EvidenceProvider } from "./provider.ts";
+import type { TsmFiles } from "./providers/configfs-tsm.ts";
 import { certificatesIn, keptFresh } from "./providers/kept-fresh.ts";
 import { tpm2Provider } from "./providers/tpm2.ts";
 import { exactPcrs, releaseKey } from "./seal-policy.ts";
@@ -32,7 +33,7 @@ export interface Hardware {
   /** The sign log's own. */
   logCounter: MonotonicCounter | "none";
   provider: EvidenceProvider;
-  close(): Promise<void>;
+  close: () => Promise<void>;
 }
 
 export interface HardwareDependencies {
@@ -41,9 +42,10 @@ export interface HardwareDependencies {
   log: Logger;
   /** The public key of the worker's TLS certificate, for evidence that has a place for one. */
   tlsKey: Uint8Array;
-  /** What tests replace: the network's KMS, and where there is no TPM the kernel's generator. */
+  /** What tests replace: the network's KMS, where there is no TPM the kernel's generator, and the kernel's reports. */
   kms?: (key: KmsKey) => Promise<Kms & { close(): void }>;
   withoutTpm?: HardwareRandom;
+  tsmFiles?: TsmFiles;
 }
 
 /** Beside those of `nv.ts`. */
@@ -130,7 +132,7 @@ async function awsKms({ region }: KmsKey): Promise<Kms & { close(): void }> {
 async function providerOf(
   { evidence, signer }: TeeSettings,
   tpm: Tpm | undefined,
-  { random, clock, log, tlsKey }: HardwareDependencies,
+  { random, clock, log, tlsKey, tsmFiles }: HardwareDependencies,
 ): Promise<EvidenceProvider> {
   switch (evidence.by) {
     case "tpm2": {
@@ -144,12 +146,13 @@ async function providerOf(
     }
     case "configfs-tsm": {
       const { configfsTsmProvider, tsmType } = await import("./providers/configfs-tsm.ts");
-      const type = await tsmType({ random });
+      const kernel = { random, ...(tsmFiles && { files: tsmFiles }) };
+      const type = await tsmType(kernel);
       const { certificates, collateral } = keptFresh(evidence.endorsements);
       // Without it no verifier could appraise a quote: better told at the start.
       if (type === "tdx") await collateral();
       const endorsements = type === "tdx" ? async () => [await collateral()] : certificates;
-      return configfsTsmProvider({ type, endorsements, random });
+      return configfsTsmProvider({ type, endorsements, ...kernel });
     }
     case "aws-nitro": {
       const { awsNitroProvider } = await import("./providers/aws-nitro.ts");

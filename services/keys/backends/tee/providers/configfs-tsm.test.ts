@@ -3,66 +3,11 @@ import { describe, expect, test } from "vitest";
 import { mediaTypes } from "@agentkeys/lib/evidence/evidence";
 import { systemRandom } from "@agentkeys/lib/random";
 
-import { configfsTsmProvider, type TsmFiles } from "./configfs-tsm.ts";
+import { FakeKernel } from "../testing/fake-kernel.ts";
+import { configfsTsmProvider, tsmType } from "./configfs-tsm.ts";
 
 const REPORT_DATA = Buffer.alloc(32, 7);
 const [LEAF, ASK, ARK] = [Buffer.from("leaf"), Buffer.from("intermediate"), Buffer.from("root")];
-
-/** The kernel's side: an entry counts what is written to it, and its report repeats what it is over. */
-class FakeKernel implements TsmFiles {
-  readonly entries = new Map<string, { generation: number; inblob: Uint8Array }>();
-  everMade = 0;
-
-  constructor(
-    readonly provider: string,
-    readonly auxiliary?: Buffer,
-    /** Called when a report is read: somebody else on the machine. */
-    readonly meanwhile: (entry: { generation: number; inblob: Uint8Array }) => void = () => undefined,
-  ) {}
-
-  mkdir(path: string): Promise<void> {
-    this.everMade++;
-    this.entries.set(path, { generation: 3, inblob: new Uint8Array() });
-    return Promise.resolve();
-  }
-
-  rmdir(path: string): Promise<void> {
-    this.entries.delete(path);
-    return Promise.resolve();
-  }
-
-  write(path: string, contents: Uint8Array): Promise<void> {
-    const entry = this.#entryOf(path);
-    entry.inblob = contents;
-    entry.generation++;
-    return Promise.resolve();
-  }
-
-  read(path: string): Promise<Buffer> {
-    const entry = this.#entryOf(path);
-    switch (path.split("/").at(-1)) {
-      case "provider":
-        return Promise.resolve(Buffer.from(`${this.provider}\n`));
-      case "generation":
-        return Promise.resolve(Buffer.from(`${entry.generation}\n`));
-      case "outblob": {
-        const report = Buffer.concat([Buffer.from("report over "), entry.inblob]);
-        this.meanwhile(entry);
-        return Promise.resolve(report);
-      }
-      default:
-        return this.auxiliary === undefined
-          ? Promise.reject(Object.assign(new Error("no such file"), { code: "ENOENT" }))
-          : Promise.resolve(this.auxiliary);
-    }
-  }
-
-  #entryOf(path: string): { generation: number; inblob: Uint8Array } {
-    const entry = this.entries.get(path.slice(0, path.lastIndexOf("/")));
-    if (entry === undefined) throw new Error("no such entry");
-    return entry;
-  }
-}
 
 const providerOn = (files: FakeKernel, type: "sev-snp" | "tdx" = "sev-snp") =>
   configfsTsmProvider({ type, files, random: systemRandom, root: "/tsm", endorsements: () => Promise.resolve([ARK]) });
@@ -106,6 +51,24 @@ describe("a report through configfs-tsm", () => {
   test("is over a digest and nothing else", async () => {
     const kernel = new FakeKernel("sev_guest");
     await expect(providerOn(kernel).evidence(Buffer.alloc(64), Buffer.alloc(32))).rejects.toThrow("32 bytes");
+  });
+});
+
+describe("which reports a kernel makes", () => {
+  test.each([
+    ["sev_guest", "sev-snp"],
+    ["tdx_guest", "tdx"],
+  ])("%s is asked, and its entry removed", async (maker, type) => {
+    const kernel = new FakeKernel(maker);
+    expect(await tsmType({ files: kernel, random: systemRandom })).toBe(type);
+    expect([kernel.everMade, kernel.entries.size]).toEqual([1, 0]);
+  });
+
+  test("another maker is not known, and no kernel is told in words", async () => {
+    const kernel = new FakeKernel("arm_cca_guest");
+    await expect(tsmType({ files: kernel, random: systemRandom })).rejects.toThrow("made by arm_cca_guest");
+    expect(kernel.entries.size).toBe(0);
+    await expect(tsmType({ random: systemRandom, root: "/nonexistent" })).rejects.toThrow("there is no configfs-tsm");
   });
 });
 

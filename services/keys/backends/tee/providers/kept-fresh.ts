@@ -4,9 +4,9 @@ import { readFile } from "node:fs/promises";
 /** What verifiers need besides the evidence, from a file that somebody keeps fresh: read anew for each evidence, believed by nobody here. */
 export interface KeptFresh {
   /** The certificates of a PEM file, in DER; none where no file is named. @throws Error */
-  certificates(): Promise<readonly Uint8Array[]>;
+  certificates: () => Promise<readonly Uint8Array[]>;
   /** The whole file. @throws Error also where none is named */
-  collateral(): Promise<Uint8Array>;
+  collateral: () => Promise<Uint8Array>;
 }
 
 export function keptFresh(path: string | undefined): KeptFresh {
