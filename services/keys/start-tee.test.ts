@@ -85,6 +85,10 @@ describe.skipIf(!hasSwtpm("the TEE worker's start", process.env))("the TEE worke
     expect(wrong.text).toContain("DEV_KEY_SERVICE_MASTER_SECRET must not be set");
     expect(wrong.text).not.toContain(secret);
 
+    const cleartext = await run({ AGENTKEYS_KEYS_BROKER_URL: "http://broker.example" });
+    expect(cleartext).toMatchObject({ code: 78 });
+    expect(cleartext.text).toContain("AGENTKEYS_KEYS_BROKER_URL must begin with https://, except on loopback");
+
     const refused = await run({});
     expect(refused).toMatchObject({ code: 42 });
     expect(refused.text).toContain("GENESIS_NOT_ALLOWED");
