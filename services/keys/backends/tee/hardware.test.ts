@@ -10,6 +10,7 @@ import { selfSigned } from "@agentkeys/lib/evidence/certificate";
 import { mediaTypes } from "@agentkeys/lib/evidence/evidence";
 import { createLog } from "@agentkeys/lib/log";
 import { systemRandom } from "@agentkeys/lib/random";
+import { hasSwtpm, startTestTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
 import { readTeeSettings } from "../../settings-tee.ts";
 import { deviceRandom } from "./device-random.ts";
@@ -22,12 +23,16 @@ const log = createLog("keys", { level: "silent" });
 const endorsements = join(folder, "endorsements");
 const unused = (): Promise<never> => Promise.reject(new Error("nothing is sealed when a machine is opened"));
 
+const least = {
+  AGENTKEYS_KEYS_BROKER_URL: "https://broker.example",
+  AGENTKEYS_TEE_SIGNER: "signer-1.example",
+  AGENTKEYS_TEE_STATE_DIR: folder,
+};
+
 /** A confidential machine on EC2 without a TPM: the kernel's reports vouch for it, and KMS seals. */
 const settingsWith = (changes: Record<string, string> = {}) =>
   readTeeSettings({
-    AGENTKEYS_KEYS_BROKER_URL: "https://broker.example",
-    AGENTKEYS_TEE_SIGNER: "signer-1.example",
-    AGENTKEYS_TEE_STATE_DIR: folder,
+    ...least,
     AGENTKEYS_TEE_TPM: "none",
     AGENTKEYS_TEE_SEALER: "aws-kms",
     AGENTKEYS_TEE_KMS_KEY: "arn:aws:kms:eu-central-1:123456789012:key/7b0c2f5e-0d4d-4b43-9c40-2e4b2a0f8f11",
@@ -88,6 +93,28 @@ describe("a machine whose kernel makes reports", () => {
     expect(made.endorsements).toHaveLength(2);
   });
 });
+
+test.skipIf(!hasSwtpm("Azure's evidence on another machine", process.env))(
+  "a machine that is said to be Azure's, and is not, gives no evidence and says why",
+  async () => {
+    const tpm = await startTestTpm();
+    const settings = readTeeSettings({
+      ...least,
+      AGENTKEYS_TEE_TPM: `unix:${tpm.address.unix}`,
+      AGENTKEYS_TEE_SEAL_PCRS: "11",
+      AGENTKEYS_TEE_EVIDENCE: "azure-cvm",
+    });
+    const parts = { random: systemRandom, clock: systemClock, log, tlsKey: Buffer.alloc(91) };
+    const { provider, counters, close } = await openHardware(settings, parts);
+    expect(provider.mediaType).toBe(mediaTypes["azure-cvm"]);
+    expect(counters).not.toBe("none");
+    await expect(provider.evidence(Buffer.alloc(32, 1), Buffer.alloc(32))).rejects.toThrow(
+      "no confidential VM of Azure",
+    );
+    await close();
+    await tpm.stop();
+  },
+);
 
 test("the attested settings say what decides whom the master secret opens for", () => {
   const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
