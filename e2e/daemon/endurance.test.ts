@@ -16,7 +16,8 @@ const clock = (): number => Date.now() + passed;
 let system: System;
 const machines: Machine[] = [];
 beforeAll(async () => {
-  system = await startSystem({ clock });
+  // A month passes in seconds, and the limits count these.
+  system = await startSystem({ clock, allowances: { renewals: { times: 1000, seconds: 900 } } });
 });
 afterAll(async () => {
   for (const machine of machines) machine.remove();

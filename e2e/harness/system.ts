@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import type { BrokerSettings } from "@agentkeys/broker/settings.ts";
-import { type RunningBroker, startBroker } from "@agentkeys/broker/start.ts";
+import { type BrokerDependencies, type RunningBroker, startBroker } from "@agentkeys/broker/start.ts";
 import { startKeyService } from "@agentkeys/keys/start.ts";
 import { type Clock, DAY, systemClock } from "@agentkeys/lib/clock";
 import { createLog } from "@agentkeys/lib/log";
@@ -39,6 +39,8 @@ export interface SystemOptions {
   /** Stands before the broker; its URL is then the broker's public one. */
   front?: { url: string; forwardTo(brokerUrl: string): void } | undefined;
   clock?: Clock;
+  /** Other limits than the broker's own, which count in real time whatever the clock says. */
+  allowances?: BrokerDependencies["allowances"];
   /** 64 hex characters; random when absent. */
   masterSecret?: string;
   /** Where people may sign in beside their mailbox. */
@@ -68,6 +70,7 @@ async function start(
   {
     front,
     clock = systemClock,
+    allowances,
     masterSecret,
     providers = [],
     trustedProxies = [],
@@ -102,7 +105,7 @@ async function start(
       logLevel: "debug",
       ...(front && { publicUrl: front.url }),
     },
-    { log: log("broker"), clock },
+    { log: log("broker"), clock, ...(allowances && { allowances }) },
   );
   undo.add(() => broker.close());
   front?.forwardTo(broker.url);
