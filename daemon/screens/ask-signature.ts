@@ -44,21 +44,24 @@ function instructions({ address, message }: Pick<ToSign, "address" | "message">)
 async function nextLine(stdin: Context["io"]["stdin"]): Promise<string | undefined> {
   const reader = readers.get(stdin) ?? newReader(stdin);
   readers.set(stdin, reader);
-  reader.lines.resume();
+  if (!reader.ended) reader.lines.resume();
   const line = await reader.iterator.next();
-  // An input that is read no more keeps no program from ending.
-  reader.lines.pause();
+  // An input that is read no more keeps no program from ending. One that has ended can be told nothing any more.
+  if (!reader.ended) reader.lines.pause();
   return line.done === true ? undefined : line.value;
 }
 
 interface Reader {
   lines: Interface;
   iterator: AsyncIterator<string, undefined>;
+  ended: boolean;
 }
 
 function newReader(stdin: Context["io"]["stdin"]): Reader {
   const lines = createInterface({ input: stdin });
-  return { lines, iterator: lines[Symbol.asyncIterator]() };
+  const reader: Reader = { lines, iterator: lines[Symbol.asyncIterator](), ended: false };
+  lines.once("close", () => (reader.ended = true));
+  return reader;
 }
 
 const readers = new WeakMap<object, Reader>();
