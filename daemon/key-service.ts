@@ -1,14 +1,16 @@
-import type { Transport } from "@connectrpc/connect";
-
-import { connectTransport, type Http2Connections, type TransportOptions } from "@agentkeys/lib/rpc";
+import type { Http2Connections } from "@agentkeys/lib/rpc";
 
 import type { Io } from "./io.ts";
 import type { Settings } from "./settings.ts";
 
-/** The way to the key service: every request to it goes through here. */
+/**
+ * The way to the key service: every request to it goes through here. What speaks on it is loaded by who makes a call (services.ts), since
+ * every run of `agentkeys creds` has a route, and most call nobody.
+ */
 export interface KeyServiceRoute {
   url: string;
-  transport: (options: TransportOptions) => Transport;
+  /** The attested connections, which requests must go out on; absent where nothing is attested. */
+  connections?: Http2Connections;
 }
 
 /**
@@ -41,10 +43,10 @@ export function keyServiceRoute(
       throw error;
     }
   };
-  return { url, transport: (options) => connectTransport(url, { ...options, connections }) };
+  return { url, connections };
 }
 
 /** The key service at `url`, attested by nobody. */
 export function directRoute(url: string): KeyServiceRoute {
-  return { url, transport: (options) => connectTransport(url, options) };
+  return { url };
 }

@@ -43,12 +43,16 @@ export function callBroker(url: string, presenting: Presenting): Broker {
 
 /** The key service, called directly: nothing for it ever goes through the broker. Every call fails with a `Problem`. */
 export function callKeyService(route: KeyServiceRoute, presenting: Presenting): Client<typeof KeyService> {
-  return client(KeyService, keyServiceAt(route), route.transport, presenting);
+  return client(KeyService, keyServiceAt(route), transportTo(route), presenting);
 }
 
 /** The key service's record of signatures. Every call fails with a `Problem`. */
 export function callSignLog(route: KeyServiceRoute, presenting: Presenting): Client<typeof SignLogService> {
-  return client(SignLogService, keyServiceAt(route), route.transport, presenting);
+  return client(SignLogService, keyServiceAt(route), transportTo(route), presenting);
+}
+
+function transportTo({ url, connections }: KeyServiceRoute): (options: TransportOptions) => Transport {
+  return (options) => connectTransport(url, { ...options, ...(connections && { connections }) });
 }
 
 function keyServiceAt({ url }: KeyServiceRoute): Callee {
