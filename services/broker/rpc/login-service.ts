@@ -1,8 +1,9 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import type { ServiceImpl } from "@connectrpc/connect";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
 
 import { LoginPurpose as WirePurpose, type LoginService } from "@agentkeys/gen/agentkeys/broker/v1/login_service_pb";
 import { SECOND } from "@agentkeys/lib/clock";
+import type { Secret } from "@agentkeys/lib/secret";
 import { dpopProof } from "@agentkeys/lib/session";
 
 import { parseEmail } from "../identity/index.ts";
@@ -43,67 +44,28 @@ export function createLoginService(parts: LoginServiceParts): ServiceImpl<typeof
   return {
     startEmailLogin: async (request, context) => {
       const login = await startEmailLogin(parts, {
-        purpose: purposes[request.purpose],
+        ...requestOf(request, context),
         email: parseEmail(request.email),
-        deviceName: parseDeviceName(request.deviceName),
-        dpopThumbprint: context.values.get(dpopProof)?.thumbprint,
-        caller: callerOf(context),
       });
-      return {
-        loginId: login.loginId,
-        loginSecret: login.loginSecret.reveal(),
-        userCode: login.userCode,
-        expiresAt: timestampFromMs(login.expiresAt),
-      };
+      return wireStarted(login);
     },
 
     startOauthLogin: async (request, context) => {
       const login = await startOauthLogin(parts, {
-        purpose: purposes[request.purpose],
+        ...requestOf(request, context),
         provider: request.provider,
-        deviceName: parseDeviceName(request.deviceName),
-        dpopThumbprint: context.values.get(dpopProof)?.thumbprint,
-        caller: callerOf(context),
       });
-      return {
-        loginId: login.loginId,
-        loginSecret: login.loginSecret.reveal(),
-        userCode: login.userCode,
-        authorizationUrl: login.pageUrl.reveal(),
-        expiresAt: timestampFromMs(login.expiresAt),
-      };
+      return { ...wireStarted(login), authorizationUrl: login.pageUrl.reveal() };
     },
 
     startPasskeyLogin: async (request, context) => {
-      const login = await startPasskeyLogin(parts, {
-        purpose: purposes[request.purpose],
-        deviceName: parseDeviceName(request.deviceName),
-        dpopThumbprint: context.values.get(dpopProof)?.thumbprint,
-        caller: callerOf(context),
-      });
-      return {
-        loginId: login.loginId,
-        loginSecret: login.loginSecret.reveal(),
-        userCode: login.userCode,
-        pageUrl: login.pageUrl.reveal(),
-        expiresAt: timestampFromMs(login.expiresAt),
-      };
+      const login = await startPasskeyLogin(parts, requestOf(request, context));
+      return { ...wireStarted(login), pageUrl: login.pageUrl.reveal() };
     },
 
     startWalletLogin: async (request, context) => {
-      const login = await startWalletLogin(parts, {
-        purpose: purposes[request.purpose],
-        deviceName: parseDeviceName(request.deviceName),
-        dpopThumbprint: context.values.get(dpopProof)?.thumbprint,
-        caller: callerOf(context),
-      });
-      return {
-        loginId: login.loginId,
-        loginSecret: login.loginSecret.reveal(),
-        userCode: login.userCode,
-        pageUrl: login.pageUrl.reveal(),
-        expiresAt: timestampFromMs(login.expiresAt),
-      };
+      const login = await startWalletLogin(parts, requestOf(request, context));
+      return { ...wireStarted(login), pageUrl: login.pageUrl.reveal() };
     },
 
     awaitLogin: async (request, context) => {
@@ -133,5 +95,25 @@ export function createLoginService(parts: LoginServiceParts): ServiceImpl<typeof
     },
 
     listRevokedSessions: async () => ({ sessionIds: await parts.sessions.listRevoked(parts.clock()) }),
+  };
+}
+
+/** What every way to start a sign-in is told. */
+function requestOf(request: { purpose: WirePurpose; deviceName: string }, context: HandlerContext) {
+  return {
+    purpose: purposes[request.purpose],
+    deviceName: parseDeviceName(request.deviceName),
+    dpopThumbprint: context.values.get(dpopProof)?.thumbprint,
+    caller: callerOf(context),
+  };
+}
+
+/** What the program that started a sign-in keeps, whichever way it was. */
+function wireStarted(login: { loginId: string; loginSecret: Secret; userCode: string; expiresAt: number }) {
+  return {
+    loginId: login.loginId,
+    loginSecret: login.loginSecret.reveal(),
+    userCode: login.userCode,
+    expiresAt: timestampFromMs(login.expiresAt),
   };
 }
