@@ -1,4 +1,23 @@
+import { readFileSync } from "node:fs";
+
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
+
+/**
+ * Within a project, files that drive a browser go first: they take longest, and one that starts last leaves the other workers idle.
+ * Vitest knows that by itself only where it has run before.
+ */
+class BrowsersFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const usual = await super.sort(files);
+    const browsers = new Set(usual.filter(({ moduleId }) => readFileSync(moduleId, "utf8").includes("hasChromium")));
+    const projects = [...new Set(usual.map(({ project }) => project))];
+    return projects.flatMap((project) => {
+      const own = usual.filter((file) => file.project === project);
+      return [...own.filter((file) => browsers.has(file)), ...own.filter((file) => !browsers.has(file))];
+    });
+  }
+}
 
 // `unit`: everything beside what it tests, and the contract and end-to-end tests over loopback sockets.
 // Not here: the measured image in virtual machines, which takes minutes (`npm run test:vm`, vitest.vm.config.ts).
@@ -14,6 +33,7 @@ export default defineConfig({
   test: {
     // One more than two cores: much of a test is waiting for a disk, a socket or a browser.
     maxWorkers: 3,
+    sequence: { sequencer: BrowsersFirst },
     projects: [
       {
         test: {
