@@ -1,21 +1,26 @@
 import assert from "node:assert/strict";
+import http from "node:http";
+import https from "node:https";
+import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 
 import type { Narrator } from "../demo/narrator.ts";
 import type { Trial } from "./trial.ts";
 
 const READY_WITHIN_MS = 60_000;
+/** The services with a volume. */
+const KEEPS = new Set(["broker", "keys-tee"]);
 
 /** Every container becomes ready, and can do no more than it needs to. */
 export async function tryContainers(trial: Trial, say: Narrator): Promise<void> {
   say.heading("Containers");
   await untilReady(trial);
-  for (const service of ["broker", "keys", "mailbox"]) {
+  for (const service of ["broker", "keys", "keys-tee", "mailbox"]) {
     const seen = await lookInside(trial, service);
     assert.notEqual(seen.user, 0, `${service} runs as root`);
     assert.match(seen.capabilities, /^0+$/, `${service} has capabilities`);
     assert.equal(seen.noNewPrivileges, "1", `${service} may gain privileges`);
-    assert.deepEqual(seen.writable, service === "broker" ? ["/tmp", "/var/lib/agentkeys"] : ["/tmp"]);
+    assert.deepEqual(seen.writable, KEEPS.has(service) ? ["/tmp", "/var/lib/agentkeys"] : ["/tmp"]);
     assert.deepEqual(
       seen.packages.filter((name) => !["libsql", "@libsql", "@neon-rs", "detect-libc"].includes(name)),
       [],
@@ -26,9 +31,9 @@ export async function tryContainers(trial: Trial, say: Narrator): Promise<void> 
 }
 
 /** Polls, as health checks do: not every engine tells when it thinks that a container is healthy. */
-export async function untilReady({ brokerUrl, keysUrl, mailboxUrl }: Trial): Promise<void> {
+export async function untilReady({ brokerUrl, keysUrl, mailboxUrl, teeUrl }: Trial): Promise<void> {
   const end = Date.now() + READY_WITHIN_MS;
-  for (const url of [mailboxUrl, brokerUrl, keysUrl]) {
+  for (const url of [mailboxUrl, brokerUrl, keysUrl, teeUrl]) {
     for (let trouble = await troubleAt(url); trouble !== undefined; trouble = await troubleAt(url)) {
       if (Date.now() > end) throw new Error(`${url} did not become ready: ${trouble}`);
       await delay(200);
@@ -38,11 +43,23 @@ export async function untilReady({ brokerUrl, keysUrl, mailboxUrl }: Trial): Pro
 
 async function troubleAt(url: string): Promise<string | undefined> {
   try {
-    const response = await fetch(`${url}/readyz`);
-    return response.ok ? undefined : await response.text();
+    const { status, body } = await look(`${url}/readyz`);
+    return status === 200 ? undefined : body;
   } catch (error) {
     return String(error);
   }
+}
+
+/** Nothing is sent: the TEE worker's certificate is its own, and what proves it is its evidence. */
+async function look(url: string): Promise<{ status: number | undefined; body: string }> {
+  return new Promise((resolve, reject) => {
+    const get = url.startsWith("https:") ? https.get : http.get;
+    get(url, { rejectUnauthorized: false }, (response) => {
+      text(response).then((body) => {
+        resolve({ status: response.statusCode, body });
+      }, reject);
+    }).once("error", reject);
+  });
 }
 
 interface Inside {

@@ -15,6 +15,9 @@ import { tryContainers } from "./containers.ts";
 import { trySettings } from "./settings.ts";
 import { trySignIn } from "./sign-in.ts";
 
+// The S3 client here is the trial's own; its note on what Node it will want is nothing to the person who tries.
+process.env["AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED"] = "true";
+
 const given = process.argv.slice(2);
 const command = given.length > 0 ? given : ["docker", "compose"];
 const say = createNarrator(process.stdout);
@@ -23,8 +26,8 @@ try {
   say.title(`AgentKeys in containers, by ${command.join(" ")}`);
   const trial = await prepareTrial(command, process.env);
   cleanup.add(() => trial.remove());
-  const stateFolder = mkdtempSync(join(tmpdir(), "agentkeys-trial-state-"));
-  cleanup.add(() => rmSync(stateFolder, { recursive: true, force: true }));
+  const folder = mkdtempSync(join(tmpdir(), "agentkeys-trial-state-"));
+  cleanup.add(() => rmSync(folder, { recursive: true, force: true }));
 
   await trySettings(trial, say);
   const secrets = [...readFileSync(join(trial.folder, ".env"), "utf8").matchAll(/=([0-9a-f]{64})$/gm)].map(
@@ -36,7 +39,7 @@ try {
   say.heading("Building the images, which takes a while");
   await trial.compose("up", "-d", "--build");
   await tryContainers(trial, say);
-  await trySignIn(trial, say, { stateFolder, secrets, env: process.env });
+  await trySignIn(trial, say, { folder, secrets, env: process.env });
   say.done("All of it works.");
 } catch (error) {
   say.failed(error instanceof Error ? error.message : String(error));

@@ -21,11 +21,12 @@ export async function trySettings(trial: Trial, say: Narrator): Promise<void> {
   await assert.rejects(makeEnv(trial), /stays as it is/, "make-env must not replace an .env");
   say.step("make-env", "wrote .env (0600) with fresh secrets, and does not touch it again");
 
-  const { BROKER_PORT, KEYS_PORT, MAILBOX_PORT } = trial.ports;
+  const { BROKER_PORT, KEYS_PORT, MAILBOX_PORT, KEYS_TEE_PORT } = trial.ports;
   await trial.set({
     BROKER_PORT: String(BROKER_PORT),
     KEYS_PORT: String(KEYS_PORT),
     MAILBOX_PORT: String(MAILBOX_PORT),
+    KEYS_TEE_PORT: String(KEYS_TEE_PORT),
     AGENTKEYS_BROKER_PUBLIC_URL: trial.brokerUrl,
     AGENTKEYS_KEYS_PUBLIC_URL: trial.keysUrl,
   });

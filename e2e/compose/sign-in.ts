@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 
 import type { Mail } from "@agentkeys/mailbox/inbox.ts";
 
@@ -10,34 +11,47 @@ import { untilReady } from "./containers.ts";
 import { agentkeysProgram, type Event, type Program } from "./program.ts";
 import type { Trial } from "./trial.ts";
 
-const EMAIL = "ada@example.com";
 const SOMEBODY_ELSE = `0x${"ab".repeat(20)}`;
 
-/** A person signs in from this machine, works on S3, and still does after the containers were made anew. */
+/** Two people sign in from this machine, work on S3, and still do after the containers were made anew. */
 export async function trySignIn(
   trial: Trial,
   say: Narrator,
-  o: { stateFolder: string; secrets: readonly string[]; env: NodeJS.ProcessEnv },
+  o: { folder: string; secrets: readonly string[]; env: NodeJS.ProcessEnv },
 ): Promise<void> {
   say.heading("A sign-in from this machine");
   const cloud = await startLocalCloud();
   try {
     const vault = await prepareVault(cloud, trial.brokerUrl);
-    const agentkeys = agentkeysProgram({
+    const env = {
       ...withoutOurs(o.env),
       AGENTKEYS_BROKER_URL: trial.brokerUrl,
-      AGENTKEYS_KEYS_URL: trial.keysUrl,
-      AGENTKEYS_STATE_DIR: o.stateFolder,
       AGENTKEYS_AWS_ROLE_ARN: vault.roleArn,
       AWS_ENDPOINT_URL_STS: cloud.url,
       AWS_REGION: "us-east-1",
+    };
+    const agentkeys = agentkeysProgram({
+      ...env,
+      AGENTKEYS_KEYS_URL: trial.keysUrl,
+      AGENTKEYS_STATE_DIR: join(o.folder, "ada"),
     });
-    const done = await signIn(trial, agentkeys, say);
-    const wallet = String(done["wallet_address"]);
-    say.step("init", `${EMAIL} has the wallet ${wallet}`);
-
+    const wallet = await signIn(trial, agentkeys, "ada@example.com", say);
     await tryS3(agentkeys, vault, cloud.url, wallet);
     say.step("S3", "the wallet's own place is open, another's is closed");
+
+    say.heading("Another sign-in, by the TEE worker");
+    const policy = join(o.folder, "policy.json");
+    const attested = agentkeysProgram({
+      ...env,
+      AGENTKEYS_KEYS_URL: trial.teeUrl,
+      AGENTKEYS_STATE_DIR: join(o.folder, "charles"),
+      AGENTKEYS_ATTESTATION_POLICY: policy,
+    });
+    await attested.output("attest", "enroll", "--output", policy);
+    say.step("enroll", "wrote a policy of what the worker shows");
+    const attestedWallet = await signIn(trial, attested, "charles@example.com", say);
+    await tryS3(attested, vault, cloud.url, attestedWallet);
+    say.step("S3", "is open to this wallet too, where it may");
 
     const keysBefore = await publishedKeys(trial);
     await trial.compose("down");
@@ -49,6 +63,12 @@ export async function trySignIn(
     assert.equal(me["wallet_linked"], true);
     assert.equal((await agentkeys.output("token")).split(".").length, 3);
     say.step("down and up", "same keys, same session, same wallet; a token is minted without a new mail");
+    await attested.output("attest", "verify", "--json");
+    const there = JSON.parse(await attested.output("whoami", "--json")) as Event;
+    assert.equal(there["wallet_address"], attestedWallet);
+    const audit = JSON.parse(await attested.output("audit", "signatures", "--json")) as { entries: unknown[] };
+    assert.notDeepEqual(audit.entries, [], "the sign log must have kept what was signed before");
+    say.step("the seal", "opened again: the same wallet, the same policy, and the sign log goes on");
 
     const logs = await trial.compose("logs");
     for (const secret of o.secrets) assert.ok(!logs.includes(secret), "a secret stands in the logs");
@@ -59,27 +79,28 @@ export async function trySignIn(
   }
 }
 
-/** `agentkeys init`, with a person who reads the mail and presses the button. Resolves to the last event. */
-async function signIn(trial: Trial, agentkeys: Program, say: Narrator): Promise<Event> {
+/** `agentkeys init`, with a person who reads the mail and presses the button. Resolves to the wallet. */
+async function signIn(trial: Trial, agentkeys: Program, email: string, say: Narrator): Promise<string> {
   let shown = "";
-  const running = agentkeys.events(["init", "--email", EMAIL, "--json"], (event) => {
+  const running = agentkeys.events(["init", "--email", email, "--json"], (event) => {
     if (event["event"] === "mailed") shown = String(event["user_code"]);
   });
-  const mail = await Promise.race([nextMail(trial), running.then(() => undefined)]);
+  const mail = await Promise.race([nextMail(trial, email), running.then(() => undefined)]);
   const link = mail?.links[0];
   if (link === undefined) throw new Error("No mail with a link came");
   assert.ok(link.startsWith(`${trial.brokerUrl}/login#`), `the mail leads to ${link}`);
   const { review } = await plainBrowser().confirm(link);
-  const events = await running;
+  const done = (await running).at(-1);
   assert.ok(shown !== "" && review.includes(shown), "the page must show the code that the terminal shows");
   say.step("mail", `came over SMTP, and the page behind its link shows ${shown} too`);
-  const done = events.at(-1);
   assert.equal(done?.["event"], "done");
-  return done;
+  const wallet = String(done["wallet_address"]);
+  say.step("init", `${email} has the wallet ${wallet}`);
+  return wallet;
 }
 
-async function nextMail({ mailboxUrl }: Trial): Promise<Mail | undefined> {
-  const response = await fetch(`${mailboxUrl}/api/mails?to=${EMAIL}&wait_ms=20000`);
+async function nextMail({ mailboxUrl }: Trial, email: string): Promise<Mail | undefined> {
+  const response = await fetch(`${mailboxUrl}/api/mails?to=${email}&wait_ms=20000`);
   return ((await response.json()) as { mails: Mail[] }).mails[0];
 }
 

@@ -14,6 +14,7 @@ export interface Ports {
   BROKER_PORT: number;
   KEYS_PORT: number;
   MAILBOX_PORT: number;
+  KEYS_TEE_PORT: number;
 }
 
 /**
@@ -26,6 +27,7 @@ export interface Trial {
   brokerUrl: string;
   keysUrl: string;
   mailboxUrl: string;
+  teeUrl: string;
   /** Runs `COMPOSE ...args` in the copy; resolves to all that it printed, rejects with the end of it when it fails. */
   compose(...args: string[]): Promise<string>;
   /** Sets the values of names that stand in the copy's `.env`. */
@@ -46,16 +48,17 @@ export async function prepareTrial(composeCommand: readonly string[], env: NodeJ
   const options = {
     cwd: folder,
     maxBuffer: 64 * 1024 * 1024,
-    env: { ...env, COMPOSE_PROJECT_NAME: basename(folder).toLowerCase() },
+    env: { ...env, COMPOSE_PROJECT_NAME: basename(folder).toLowerCase(), COMPOSE_PROFILES: "tee" },
   };
-  const first = await freePorts(3);
+  const first = await freePorts(4);
 
   return {
     folder,
-    ports: { BROKER_PORT: first, KEYS_PORT: first + 1, MAILBOX_PORT: first + 2 },
+    ports: { BROKER_PORT: first, KEYS_PORT: first + 1, MAILBOX_PORT: first + 2, KEYS_TEE_PORT: first + 3 },
     brokerUrl: `http://localhost:${first}`,
     keysUrl: `http://localhost:${first + 1}`,
     mailboxUrl: `http://localhost:${first + 2}`,
+    teeUrl: `https://localhost:${first + 3}`,
     async compose(...args) {
       try {
         const { stdout, stderr } = await run(program, [...leading, ...args], options);
