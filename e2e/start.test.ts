@@ -116,7 +116,7 @@ describe("npm start", () => {
     await first.up();
     const port = new URL(exportsIn(first.output())["AGENTKEYS_BROKER_URL"]!).port;
     const second = npmStart({ AGENTKEYS_BROKER_LISTEN: `127.0.0.1:${port}` });
-    expect(await second.ended).toBe(1);
+    expect(await second.ended).toBe(78);
     expect(second.output()).toContain(`Port ${port} is taken`);
     first.process.kill("SIGTERM");
     await first.ended;

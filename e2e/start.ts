@@ -2,6 +2,7 @@
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
+import { ListenError } from "@agentkeys/lib/listen";
 import { createLog } from "@agentkeys/lib/log";
 import { runUntilSignal } from "@agentkeys/lib/rpc";
 import { EX_CONFIG, SettingsError } from "@agentkeys/lib/settings";
@@ -24,9 +25,8 @@ try {
   process.stdout.write(whatNext(everything));
   runUntilSignal(everything, createLog("start"));
 } catch (error) {
-  const known = error instanceof SettingsError;
-  process.stderr.write(`${known ? error.message : explained(error)}\n`);
-  process.exit(known ? EX_CONFIG : 1);
+  process.stderr.write(`${explained(error)}\n`);
+  process.exit(error instanceof SettingsError ? EX_CONFIG : 1);
 }
 
 function whatNext({ broker, keys, aws, vault, news }: Everything): string {
@@ -87,7 +87,7 @@ function readPort(): number {
 }
 
 function explained(error: unknown): string {
-  const { code, message, port } = error as NodeJS.ErrnoException & { port?: number };
-  if (code !== "EADDRINUSE") return message;
-  return `Port ${String(port)} is taken. Is it running already? Else: AGENTKEYS_BROKER_LISTEN, AGENTKEYS_KEYS_LISTEN, or -- --aws-port.`;
+  if (!(error instanceof Error)) return String(error);
+  if (!(error instanceof ListenError) || error.code !== "EADDRINUSE") return error.message;
+  return `Port ${error.address.port} is taken. Is it running already? Else: AGENTKEYS_BROKER_LISTEN, AGENTKEYS_KEYS_LISTEN, or -- --aws-port.`;
 }

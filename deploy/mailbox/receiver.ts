@@ -4,6 +4,7 @@ import { simpleParser } from "mailparser";
 import { SMTPServer, type SMTPServerDataStream, type SMTPServerSession } from "smtp-server";
 
 import type { Clock } from "@agentkeys/lib/clock";
+import { listenAt } from "@agentkeys/lib/listen";
 import type { Logger } from "@agentkeys/lib/log";
 import type { ListenAddress } from "@agentkeys/lib/settings/kinds";
 
@@ -62,13 +63,7 @@ export async function startReceiver(o: {
     o.log.info({ msg: "mail received", id: mail.id, to: mail.to, subject: mail.subject });
   }
 
-  await new Promise<void>((resolve, reject) => {
-    server.server.once("error", reject);
-    server.listen(o.listen.port, o.listen.host, () => {
-      server.server.off("error", reject);
-      resolve();
-    });
-  });
+  await listenAt(server.server, o.listen);
   return {
     port: (server.server.address() as AddressInfo).port,
     close: () => new Promise((resolve) => server.close(resolve)),

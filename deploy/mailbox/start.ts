@@ -2,6 +2,7 @@ import { createAdaptorServer } from "@hono/node-server";
 import type { AddressInfo } from "node:net";
 
 import { type Clock, systemClock } from "@agentkeys/lib/clock";
+import { listenAt } from "@agentkeys/lib/listen";
 import type { Logger } from "@agentkeys/lib/log";
 import type { ListenAddress } from "@agentkeys/lib/settings/kinds";
 
@@ -23,7 +24,7 @@ export interface RunningMailbox {
 
 /**
  * Starts the development mailbox: a mail server that keeps what it gets in memory and shows it to anyone who asks. DEV
- * ONLY. Rejects when an address is taken.
+ * ONLY. @throws ListenError
  */
 export async function startMailbox(o: {
   smtpListen: ListenAddress;
@@ -40,10 +41,7 @@ export async function startMailbox(o: {
       if ("closeAllConnections" in server) server.closeAllConnections();
     });
   try {
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(o.listen.port, o.listen.host, resolve);
-    });
+    await listenAt(server, o.listen);
   } catch (error) {
     await receiver.close();
     throw error;

@@ -12,7 +12,10 @@ import { hasSwtpm, startKeptTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
 /** In a container both are built; in the sources the worker is built at each start. */
 const beside = join(import.meta.dirname, "keys-tee", "main.js");
-const PROGRAM = existsSync(beside) ? beside : builtFromSources();
+const inContainer = existsSync(beside);
+const PROGRAM = inContainer ? beside : builtFromSources();
+/** Beside the broker, the development key service, the mailbox, the daemon and what stands in for AWS. */
+const LISTEN = process.env["AGENTKEYS_KEYS_LISTEN"] ?? "127.0.0.1:8096";
 /** The PCR that a measured image has itself in. */
 const CODE_PCR = 11;
 
@@ -39,10 +42,11 @@ writeFileSync(join(folder, "release-key.pub.pem"), createPublicKey(release).expo
 process.stderr
   .write(`DEV ONLY: a software TPM and a release key in ${folder}: whoever can read that folder has every wallet.
 The program is measured as ${measured.toString("hex")}, and approved by that key.
-`);
+${inContainer ? "" : whatNext()}`);
 const worker = spawn(process.execPath, [PROGRAM, ...(isFirst ? ["--allow-genesis"] : []), ...process.argv.slice(2)], {
   stdio: "inherit",
   env: {
+    AGENTKEYS_KEYS_LISTEN: LISTEN,
     AGENTKEYS_KEYS_BROKER_URL: "http://127.0.0.1:8091",
     AGENTKEYS_TEE_SIGNER: "dev-signer.localhost",
     AGENTKEYS_TEE_STATE_DIR: join(folder, "worker"),
@@ -59,6 +63,21 @@ process.on("SIGTERM", () => worker.kill("SIGTERM"));
 const code = await new Promise<number>((resolveCode) => worker.once("exit", (status) => resolveCode(status ?? 1)));
 await tpm.stop();
 process.exit(code);
+
+function whatNext(): string {
+  const policy = join(folder, "policy.json");
+  return `
+To have agentkeys use it, in another terminal, beside what \`npm start\` said to export:
+
+  export AGENTKEYS_KEYS_URL='https://${LISTEN}'
+  npm run agentkeys -- attest enroll --output '${policy}'
+  export AGENTKEYS_ATTESTATION_POLICY='${policy}'
+  npm run agentkeys -- init --email you@example.com     # or, if you had a wallet of the other key service: migrate-wallet
+
+Ctrl-C ends it.
+
+`;
+}
 
 function builtFromSources(): string {
   const root = join(import.meta.dirname, "..", "..");

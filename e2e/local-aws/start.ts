@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 
 import { type Clock, systemClock } from "@agentkeys/lib/clock";
+import { listenAt } from "@agentkeys/lib/listen";
 import type { Logger } from "@agentkeys/lib/log";
 import { type RandomBytes, randomId, systemRandom } from "@agentkeys/lib/random";
 import type { ListenAddress } from "@agentkeys/lib/settings/kinds";
@@ -95,12 +96,10 @@ export async function startLocalAws(o: {
     return callQueryService(request, d);
   }
 
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(o.listen?.port ?? 0, o.listen?.host ?? "127.0.0.1", resolve);
-  });
+  const listen = o.listen ?? { host: "127.0.0.1", port: 0 };
+  await listenAt(server, listen);
   const { port } = server.address() as AddressInfo;
-  const url = `http://${o.listen?.host ?? "127.0.0.1"}:${port}`;
+  const url = `http://${listen.host}:${port}`;
   o.log?.warn({ msg: `this is ${STAND_IN_NOTICE}`, url });
   return {
     url,

@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net";
 
 import type { Registry } from "prom-client";
 
+import { listenAt } from "../listen.ts";
 import type { Logger } from "../log.ts";
 import { isLoopback } from "../settings/kinds.ts";
 
@@ -14,7 +15,8 @@ export interface MetricsServer {
 
 /**
  * Serves a registry at an address of its own, apart from what the world reaches: what is in it names nobody, but is nobody's business
- * either. Rejects with Node's own error when the address cannot be listened on.
+ * either.
+ * @throws ListenError
  */
 export async function serveMetrics(o: {
   listen: { host: string; port: number };
@@ -37,10 +39,7 @@ export async function serveMetrics(o: {
     );
   });
   server.requestTimeout = 10_000;
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(listen.port, listen.host, resolve);
-  });
+  await listenAt(server, listen);
   const { port } = server.address() as AddressInfo;
   const url = `http://${listen.host.includes(":") ? `[${listen.host}]` : listen.host}:${port}/metrics`;
   log.info({ url }, "metrics");

@@ -13,6 +13,7 @@ import {
 import { type AddressInfo, createServer as createTcpServer, type Server, Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 
+import { listenAt } from "../listen.ts";
 import { Connections } from "./connections.ts";
 import type { NodeRequest, NodeResponse } from "./node-http.ts";
 import { answerBadRequest } from "./junk.ts";
@@ -90,13 +91,7 @@ export async function openPort(options: {
         ).on("connection", (socket: Socket) => handshakes.begin(socket));
   server.on("tlsClientError", (_error: Error, socket: Socket) => void socket.destroy());
 
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(listen.port, listen.host, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
+  await listenAt(server, listen);
   server.on("error", () => undefined); // of a single accept(2), such as EMFILE; listening goes on
 
   return {

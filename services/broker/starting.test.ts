@@ -86,7 +86,7 @@ test("an address that is in use is an error, and the store is left closed and us
   const other = createServer();
   await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
   const { port } = other.address() as AddressInfo;
-  await expect(start({ listen: { host: "127.0.0.1", port } })).rejects.toThrow(/EADDRINUSE/);
+  await expect(start({ listen: { host: "127.0.0.1", port } })).rejects.toThrow("another program does already");
   await new Promise((resolve) => other.close(resolve));
   const broker = await start({ listen: { host: "127.0.0.1", port } });
   expect(broker.url).toBe(`http://127.0.0.1:${port}`);

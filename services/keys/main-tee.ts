@@ -15,15 +15,14 @@ try {
   settings = readTeeSettings(process.env);
   flags = readTeeFlags(process.argv.slice(2));
 } catch (error) {
-  if (!(error instanceof SettingsError)) throw error;
-  process.stderr.write(error.message + "\n");
-  process.exit(EX_CONFIG);
+  misconfigured(error);
 }
 
 const log = createLog("keys", { level: settings.logLevel });
 try {
   runUntilSignal(await startTeeWorker(settings, flags, { log }), log);
 } catch (error) {
+  if (error instanceof SettingsError) misconfigured(error);
   const refused = error instanceof UnsealRefused || error instanceof BootRefused || error instanceof SignLogError;
   if (!refused) {
     log.fatal({ err: error }, "the TEE worker cannot start");
@@ -33,4 +32,11 @@ try {
   const pcrs = error instanceof UnsealRefused ? error.pcrs : [];
   log.fatal({ reason, pcrs, why: error.message }, "the TEE worker does not serve; nothing was changed");
   process.exit(EXIT_UNSEAL_REFUSED);
+}
+
+/** Ends the process, unless the error is another one. */
+function misconfigured(error: unknown): never {
+  if (!(error instanceof SettingsError)) throw error;
+  process.stderr.write(error.message + "\n");
+  process.exit(EX_CONFIG);
 }

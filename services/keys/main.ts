@@ -11,9 +11,7 @@ let settings: KeyServiceSettings;
 try {
   settings = readKeyServiceSettings(process.env);
 } catch (error) {
-  if (!(error instanceof SettingsError)) throw error;
-  process.stderr.write(error.message + "\n");
-  process.exit(EX_CONFIG);
+  misconfigured(error);
 }
 // A child process, or a reader of this process's environment through Node, no longer finds it.
 Reflect.deleteProperty(process.env, DEV_MASTER_SECRET);
@@ -22,6 +20,14 @@ const log = createLog("keys", { level: settings.logLevel });
 try {
   runUntilSignal(await startKeyService(settings, { log }), log);
 } catch (error) {
+  if (error instanceof SettingsError) misconfigured(error);
   log.fatal({ err: error }, "the key service cannot start");
   process.exit(1);
+}
+
+/** Ends the process, unless the error is another one. */
+function misconfigured(error: unknown): never {
+  if (!(error instanceof SettingsError)) throw error;
+  process.stderr.write(error.message + "\n");
+  process.exit(EX_CONFIG);
 }
