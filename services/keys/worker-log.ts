@@ -1,0 +1,87 @@
+import { join } from "node:path";
+
+import type { Clock } from "@agentkeys/lib/clock";
+import type { RandomBytes } from "@agentkeys/lib/random";
+import { createNoteSigner, formatVerifierKey, type NoteSigner } from "@agentkeys/lib/tlog";
+
+import { BootRefused } from "./backends/tee/boot-decision.ts";
+import type { Booted } from "./backends/tee/genesis.ts";
+import { deriveFor } from "./backends/tee/root-key.ts";
+import type { MonotonicCounter as NvCounter, RootKey } from "./backends/tee/sealer.ts";
+import type { TeeFlags } from "./settings-tee.ts";
+import { type MerkleSignLog, type MonotonicCounter, openLogFolder, openMerkleSignLog } from "./sign-log/index.ts";
+
+/** The sign log of a worker that has booted. */
+export interface WorkerLog {
+  signLog: MerkleSignLog;
+  /** The key that its checkpoints are signed with, as a verifier key of C2SP signed-note. */
+  vkey: string;
+  /** Closes the log, and keeps its head in the worker's state. */
+  close(): Promise<void>;
+}
+
+export interface WorkerLogParts {
+  settings: { signer: string; stateFolder: string; countEveryMs: number };
+  flags: TeeFlags;
+  booted: Booted;
+  /** The log's own in the TPM. */
+  counter: NvCounter | "none";
+  clock: Clock;
+  random: RandomBytes;
+}
+
+/**
+ * Opens the log that belongs to this root key and this state, or begins it where nothing was ever signed.
+ * @throws SignLogError, BootRefused ROLLED_BACK where the log is shorter than the state says
+ */
+export async function openWorkerLog(parts: WorkerLogParts): Promise<WorkerLog> {
+  const { settings, flags, booted, counter, clock, random } = parts;
+  const { state, how } = booted;
+  const signer = await noteSigner(booted.key, settings.signer);
+  // A first start that ended before the log was begun is taken up again: nothing was signed yet.
+  const begin = state.logHead === undefined;
+  const signLog = await openMerkleSignLog({
+    files: await openLogFolder(join(settings.stateFolder, "sign-log")),
+    signer,
+    counter: counter === "none" ? "none" : countingFrom(counter),
+    begin,
+    acceptRollback: how === "rollback-accepted" || flags.acceptRollback !== undefined,
+    countEveryMs: settings.countEveryMs,
+    ...{ clock, random },
+  });
+  const kept = state.logHead?.size ?? 0n;
+  if (BigInt(signLog.head.size) < kept && how !== "rollback-accepted") {
+    await signLog.close();
+    throw new BootRefused("ROLLED_BACK", `the sign log has ${signLog.head.size} entries, but the state says ${kept}`);
+  }
+  if (begin) await state.advance(headOf(signLog));
+  return {
+    signLog,
+    vkey: formatVerifierKey(signer.key),
+    close: async () => {
+      await signLog.close();
+      await state.advance(headOf(signLog));
+    },
+  };
+}
+
+async function noteSigner(key: RootKey, name: string): Promise<NoteSigner> {
+  const seed = await deriveFor(key, "log");
+  try {
+    return createNoteSigner(name, seed);
+  } finally {
+    seed.fill(0);
+  }
+}
+
+/** A counter that was never incremented has no value: the log's begins with its first. */
+function countingFrom(counter: NvCounter): MonotonicCounter {
+  return {
+    read: async () => (await counter.read()) ?? (await counter.increment()),
+    increment: () => counter.increment(),
+  };
+}
+
+function headOf({ head }: MerkleSignLog): { size: bigint; root: string } {
+  return { size: BigInt(head.size), root: Buffer.from(head.root).toString("hex") };
+}
