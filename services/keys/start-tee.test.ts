@@ -194,7 +194,17 @@ describe.skipIf(!hasSwtpm("the TEE worker's start", process.env))("the TEE worke
     await server.close();
   });
 
-  test("a second one at the same TPM and disk, or another place for the root key, is refused, and nothing changes", async () => {
+  test("a second one is refused while the first runs, which goes on; not any more when that one is gone", async () => {
+    const server = await start(false);
+    const second = await run({});
+    expect(second).toMatchObject({ code: 42 });
+    expect(second.text).toContain('"reason":"IN_USE"');
+    await expect(clientOf(server).getAttestation({ nonceHex: "ab".repeat(16) })).resolves.toBeDefined();
+    await server.close();
+    await (await start(false)).close();
+  });
+
+  test("one at the same TPM with another disk, or another place for the root key, is refused, and nothing changes", async () => {
     const before = readFileSync(join(folder, "state", "state.json"), "utf8");
     await expect(start(true, { AGENTKEYS_TEE_ROOT_KEY: "tpm" })).rejects.toMatchObject({ refusal: "STATE_DAMAGED" });
     await expect(start(true, { AGENTKEYS_TEE_STATE_DIR: join(folder, "wiped") })).rejects.toMatchObject({

@@ -7,6 +7,7 @@ import { Registry, serveMetrics } from "@agentkeys/lib/metrics";
 import { type RandomBytes, systemRandom } from "@agentkeys/lib/random";
 import type { RunningServer } from "@agentkeys/lib/rpc";
 
+import { claimFolder } from "./backends/tee/folder-claim.ts";
 import { boot } from "./backends/tee/genesis.ts";
 import { type HardwareDependencies, openHardware } from "./backends/tee/hardware.ts";
 import { createStateFile } from "./backends/tee/state-file.ts";
@@ -34,7 +35,7 @@ export interface RunningTeeWorker extends RunningServer {
 }
 
 /**
- * Opens what the TPM sealed, the sign log, and the port: in this order, so that nobody is answered by a worker that is not the newest one
+ * Claims its folder, opens what the TPM sealed, the sign log, and the port: in this order, so that nobody is answered by a worker that is not the newest one
  * of its line. The whole log is read again meanwhile: where that finds damage, nothing more is signed, and readiness says so.
  * `close` drains, keeps the log's head, and lets go of the root key.
  * @throws UnsealRefused, BootRefused, SignLogError: the process ends with 42
@@ -52,13 +53,15 @@ export async function startTeeWorker(
 ): Promise<RunningTeeWorker> {
   const bootId = Buffer.from(random(16)).toString("hex");
   const identity = createTlsIdentity({ names: namesOf(settings), clock, random });
-  const hardware = await openHardware(settings, { random, clock, log, tlsKey: identity.spki, ...replaced });
-  const undo: (() => Promise<void>)[] = [() => hardware.close()];
+  await mkdir(settings.stateFolder, { recursive: true, mode: 0o700 });
+  const claim = await claimFolder(settings.stateFolder, random);
+  const undo: (() => Promise<void>)[] = [() => claim.release()];
   const close = async (): Promise<void> => {
     for (const step of undo.splice(0).reverse()) await step();
   };
   try {
-    await mkdir(settings.stateFolder, { recursive: true, mode: 0o700 });
+    const hardware = await openHardware(settings, { random, clock, log, tlsKey: identity.spki, ...replaced });
+    undo.push(() => hardware.close());
     const booted = await boot({
       file: createStateFile(join(settings.stateFolder, "state.json")),
       vault: hardware.vault,

@@ -20,7 +20,9 @@ export type BootRefusal =
   /** The state file is not what this worker wrote, or its MAC is not by the root key. */
   | "STATE_DAMAGED"
   /** The disk is older than the TPM remembers, or newer than it can be. */
-  | "ROLLED_BACK";
+  | "ROLLED_BACK"
+  /** Another worker that runs uses the folder. */
+  | "IN_USE";
 
 /** The worker does not serve. Nothing was changed. The process ends with `EXIT_UNSEAL_REFUSED`. */
 export class BootRefused extends Error {
