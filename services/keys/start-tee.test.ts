@@ -95,6 +95,14 @@ describe.skipIf(!hasSwtpm("the TEE worker's start", process.env))("the TEE worke
     expect(readdirSync(join(folder, "state"))).toEqual([]);
   });
 
+  test("ends with 42 where the machine gives no evidence, and makes no master secret there", async () => {
+    const refused = await run({ AGENTKEYS_TEE_EVIDENCE: "azure-cvm" }, "--allow-genesis");
+    expect(refused).toMatchObject({ code: 42 });
+    expect(refused.text).toContain('"reason":"NO_EVIDENCE"');
+    expect(refused.text).toContain("no confidential VM of Azure");
+    expect(readdirSync(join(folder, "state"))).toEqual([]);
+  });
+
   test("attests its TLS key, its identity and its log, by a quote over the code, and is itself again after a restart", async () => {
     const seen: { identity: string; spki: string; bootId: string; size: number; counter: number }[] = [];
     for (const allowGenesis of [true, false]) {

@@ -7,6 +7,7 @@ import { Registry, serveMetrics } from "@agentkeys/lib/metrics";
 import { type RandomBytes, systemRandom } from "@agentkeys/lib/random";
 import type { RunningServer } from "@agentkeys/lib/rpc";
 
+import { tryEvidence } from "./backends/tee/evidence-trial.ts";
 import { claimFolder } from "./backends/tee/folder-claim.ts";
 import { boot } from "./backends/tee/genesis.ts";
 import { type HardwareDependencies, openHardware } from "./backends/tee/hardware.ts";
@@ -35,7 +36,7 @@ export interface RunningTeeWorker extends RunningServer {
 }
 
 /**
- * Claims its folder, opens what the TPM sealed, the sign log, and the port: in this order, so that nobody is answered by a worker that is not the newest one
+ * Claims its folder, tries whether the machine gives evidence, opens what the TPM sealed, the sign log, and the port: in this order, so that nobody is answered by a worker that is not the newest one
  * of its line. The whole log is read again meanwhile: where that finds damage, nothing more is signed, and readiness says so.
  * `close` drains, keeps the log's head, and lets go of the root key.
  * @throws UnsealRefused, BootRefused, SignLogError: the process ends with 42
@@ -62,6 +63,7 @@ export async function startTeeWorker(
   try {
     const hardware = await openHardware(settings, { random, clock, log, tlsKey: identity.spki, ...replaced });
     undo.push(() => hardware.close());
+    await tryEvidence(hardware.provider, random);
     const booted = await boot({
       file: createStateFile(join(settings.stateFolder, "state.json")),
       vault: hardware.vault,

@@ -22,7 +22,9 @@ export type BootRefusal =
   /** The disk is older than the TPM remembers, or newer than it can be. */
   | "ROLLED_BACK"
   /** Another worker that runs uses the folder. */
-  | "IN_USE";
+  | "IN_USE"
+  /** The machine makes no evidence: no daemon would believe the worker. */
+  | "NO_EVIDENCE";
 
 /** The worker does not serve. Nothing was changed. The process ends with `EXIT_UNSEAL_REFUSED`. */
 export class BootRefused extends Error {

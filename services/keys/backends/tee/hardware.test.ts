@@ -8,6 +8,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { systemClock } from "@agentkeys/lib/clock";
 import { selfSigned } from "@agentkeys/lib/evidence/certificate";
 import { mediaTypes } from "@agentkeys/lib/evidence/evidence";
+import { nitroVerifier } from "@agentkeys/lib/evidence/nitro";
 import { createLog } from "@agentkeys/lib/log";
 import { systemRandom } from "@agentkeys/lib/random";
 import { hasSwtpm, startTestTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
@@ -16,6 +17,7 @@ import { readTeeSettings } from "../../settings-tee.ts";
 import { deviceRandom } from "./device-random.ts";
 import { claimedHardware, openHardware } from "./hardware.ts";
 import { FakeKernel } from "./testing/fake-kernel.ts";
+import { createNitroProgram } from "./testing/nitro-program.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "agentkeys-hardware-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -92,6 +94,33 @@ describe("a machine whose kernel makes reports", () => {
     expect(made.mediaType).toBe(mediaTypes["sev-snp"]);
     expect(made.endorsements).toHaveLength(2);
   });
+});
+
+test("a machine whose hypervisor makes documents has the worker's TLS key in each", async () => {
+  const { program, rootSha256 } = createNitroProgram(folder, 0x40);
+  const tlsKey = systemRandom(91);
+  const { provider, close } = await openHardware(
+    settingsWith({ AGENTKEYS_TEE_EVIDENCE: "aws-nitro", AGENTKEYS_TEE_ATTEST_PROGRAM: program }),
+    {
+      ...{ random: systemRandom, clock: systemClock, log, tlsKey },
+      kms: () => Promise.resolve({ generateDataKey: unused, decrypt: unused, close: () => undefined }),
+    },
+  );
+  const [nonce, reportData] = [systemRandom(32), systemRandom(32)];
+  const verified = nitroVerifier.verify(
+    await provider.evidence(reportData, nonce),
+    { nonce, reportData, at: new Date() },
+    {
+      source: "enclave",
+      roots: [rootSha256],
+      code: [{ name: "pcr0", values: ["40".repeat(48)] }],
+      identity: [{ name: "pcr3", values: ["43".repeat(48)] }],
+      maxAgeMs: 60_000,
+      clockSkewMs: 2_000,
+    },
+  );
+  expect(verified.identity["public_key"]).toBe(Buffer.from(tlsKey).toString("hex"));
+  await close();
 });
 
 test.skipIf(!hasSwtpm("Azure's evidence on another machine", process.env))(

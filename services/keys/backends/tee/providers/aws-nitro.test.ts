@@ -35,6 +35,14 @@ test("the program's document is over nonce, report data and key, and is what its
   expect(() => nitroVerifier.verify(evidence, { nonce, reportData: other, at }, pins)).toThrow("user_data");
 });
 
+test.each(["nonce", "user-data", "public-key"])("a program that ignores --%s gives no evidence", async (option) => {
+  const deaf = join(folder, `without-${option}`);
+  writeFileSync(deaf, `#!/bin/sh\nexec '${program}' $(echo "$@" | sed 's|--${option} [^ ]*||')\n`, { mode: 0o700 });
+  await expect(awsNitroProvider({ program: deaf, publicKey }).evidence(reportData, nonce)).rejects.toThrow(
+    `without what --${option} named`,
+  );
+});
+
 test.each([
   ["is not there", undefined],
   ["says nothing", "#!/bin/sh\n"],

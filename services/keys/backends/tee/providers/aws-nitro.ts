@@ -10,10 +10,13 @@ import type { EvidenceProvider } from "../provider.ts";
 export function awsNitroProvider({ program, publicKey }: { program: string; publicKey: Uint8Array }): EvidenceProvider {
   return {
     mediaType: mediaTypes["aws-nitro"],
-    evidence: async (reportData, nonce) => ({
-      mediaType: mediaTypes["aws-nitro"],
-      evidence: await nitroDocument(program, { nonce, "user-data": reportData, "public-key": publicKey }),
-      endorsements: [],
-    }),
+    evidence: async (reportData, nonce) => {
+      const evidence = await nitroDocument(program, { nonce, "user-data": reportData, "public-key": publicKey });
+      // What a verifier reads is read there; this is for a program that knows one of its options by another name.
+      for (const [name, bytes] of Object.entries({ nonce, "user-data": reportData, "public-key": publicKey })) {
+        if (!evidence.includes(bytes)) throw new Error(`${program} gave a document without what --${name} named`);
+      }
+      return { mediaType: mediaTypes["aws-nitro"], evidence, endorsements: [] };
+    },
   };
 }
