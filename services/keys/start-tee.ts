@@ -57,8 +57,11 @@ export async function startTeeWorker(
   await mkdir(settings.stateFolder, { recursive: true, mode: 0o700 });
   const claim = await claimFolder(settings.stateFolder, random);
   const undo: (() => Promise<void>)[] = [() => claim.release()];
+  // Each step, also after one that failed: the root key goes, and the TPM hears that it was no crash.
   const close = async (): Promise<void> => {
-    for (const step of undo.splice(0).reverse()) await step();
+    let failed: unknown;
+    for (const step of undo.splice(0).reverse()) await step().catch((error: unknown) => (failed ??= error));
+    if (failed !== undefined) throw failed instanceof Error ? failed : new Error("stopping failed", { cause: failed });
   };
   try {
     const hardware = await openHardware(settings, { random, clock, log, tlsKey: identity.spki, ...replaced });
@@ -94,7 +97,7 @@ export async function startTeeWorker(
     undo.splice(logAt, 0, () => audited);
     return { ...server, ...(scraped && { metricsUrl: scraped.url }), close };
   } catch (error) {
-    await close();
+    await close().catch(() => undefined);
     throw error;
   }
 }

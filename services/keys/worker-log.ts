@@ -8,6 +8,7 @@ import { BootRefused } from "./backends/tee/boot-decision.ts";
 import type { Booted } from "./backends/tee/genesis.ts";
 import { deriveFor } from "./backends/tee/root-key.ts";
 import type { MonotonicCounter as NvCounter, RootKey } from "./backends/tee/sealer.ts";
+import type { LogHead } from "./backends/tee/state-file.ts";
 import type { TeeFlags } from "./settings-tee.ts";
 import { type MerkleSignLog, type MonotonicCounter, openLogFolder, openMerkleSignLog } from "./sign-log/index.ts";
 
@@ -32,7 +33,7 @@ export interface WorkerLogParts {
 
 /**
  * Opens the log that belongs to this root key and this state, or begins it where nothing was ever signed.
- * @throws SignLogError, BootRefused ROLLED_BACK where the log is shorter than the state says
+ * @throws SignLogError, BootRefused ROLLED_BACK where the log does not go on from what the state says
  */
 export async function openWorkerLog(parts: WorkerLogParts): Promise<WorkerLog> {
   const { settings, flags, booted, counter, clock, random } = parts;
@@ -45,16 +46,18 @@ export async function openWorkerLog(parts: WorkerLogParts): Promise<WorkerLog> {
     signer,
     counter: counter === "none" ? "none" : countingFrom(counter),
     begin,
-    acceptRollback: how === "rollback-accepted" || flags.acceptRollback !== undefined,
+    acceptRollback: how === "rollback-accepted" ? "any" : flags.acceptRollback,
     countEveryMs: settings.countEveryMs,
     ...{ clock, random },
   });
-  const kept = state.logHead?.size ?? 0n;
-  if (BigInt(signLog.head.size) < kept && how !== "rollback-accepted") {
+  try {
+    if (how === "rollback-accepted" || signLog.isAccepted) await state.replace(headOf(signLog));
+    else await checkContinues(signLog, state.logHead);
+    if (begin) await state.advance(headOf(signLog));
+  } catch (error) {
     await signLog.close();
-    throw new BootRefused("ROLLED_BACK", `the sign log has ${signLog.head.size} entries, but the state says ${kept}`);
+    throw error;
   }
-  if (begin) await state.advance(headOf(signLog));
   return {
     signLog,
     vkey: formatVerifierKey(signer.key),
@@ -63,6 +66,21 @@ export async function openWorkerLog(parts: WorkerLogParts): Promise<WorkerLog> {
       await state.advance(headOf(signLog));
     },
   };
+}
+
+/** The counter tells the newest log from an older one; the state, which log it was. */
+async function checkContinues(signLog: MerkleSignLog, kept: LogHead | undefined): Promise<void> {
+  if (kept === undefined) return;
+  const { size } = signLog.head;
+  if (BigInt(size) < kept.size) {
+    throw new BootRefused("ROLLED_BACK", `the sign log has ${size} entries, but the state says ${kept.size}`);
+  }
+  const root = Buffer.from(await signLog.rootOf(Number(kept.size))).toString("hex");
+  if (root === kept.root) return;
+  throw new BootRefused(
+    "ROLLED_BACK",
+    `the sign log is another than that of which the state knows ${kept.size} entries`,
+  );
 }
 
 async function noteSigner(key: RootKey, name: string): Promise<NoteSigner> {
@@ -82,6 +100,6 @@ function countingFrom(counter: NvCounter): MonotonicCounter {
   };
 }
 
-function headOf({ head }: MerkleSignLog): { size: bigint; root: string } {
+function headOf({ head }: MerkleSignLog): LogHead {
   return { size: BigInt(head.size), root: Buffer.from(head.root).toString("hex") };
 }

@@ -35,6 +35,10 @@ export interface LogHead {
 export interface MerkleSignLog extends SignLog, ProvableLog {
   append(record: SignRecord): Promise<{ index: bigint }>;
   readonly head: Readonly<LogHead>;
+  /** Whether it goes on from another log than the counter knew, which an operator accepted. */
+  readonly isAccepted: boolean;
+  /** The root of the tree when it had `size` entries. @throws Failure LOG_POSITION_UNKNOWN, SIGN_LOG_UNAVAILABLE */
+  rootOf(size: number): Promise<Uint8Array>;
   /**
    * Reads every entry and hash on the disk. It takes a while, and may run beside everything else; a log that is found damaged
    * takes no more entries. It ends early, with the number of those that it read, when the log is closed. @throws SignLogError DAMAGED
@@ -61,6 +65,7 @@ export interface MerkleLogParts {
   countEveryMs: number;
   /** After how many entries tiles are written and the journal is begun anew. */
   settleEvery: number;
+  isAccepted: boolean;
 }
 
 /** Entries of one commit: what a frame counts in 16 bits, and what a batch should not make anyone wait for. */
@@ -82,6 +87,7 @@ interface Waiting {
  */
 export class MerkleLog implements MerkleSignLog {
   head: LogHead;
+  readonly isAccepted: boolean;
   private frontier: Frontier;
   private journalEnd: number;
   private counted: bigint;
@@ -95,6 +101,7 @@ export class MerkleLog implements MerkleSignLog {
   private broken: unknown;
 
   constructor(private readonly parts: MerkleLogParts) {
+    this.isAccepted = parts.isAccepted;
     this.frontier = parts.frontier;
     this.journalEnd = parts.journalEnd;
     this.counted = parts.counted;
@@ -124,6 +131,11 @@ export class MerkleLog implements MerkleSignLog {
     } finally {
       await this.parts.journal.close();
     }
+  }
+
+  async rootOf(size: number): Promise<Uint8Array> {
+    if (size > this.head.size) throw unknownPosition();
+    return (await this.reading(Frontier.of(size, this.parts.log.subtree))).root();
   }
 
   async inclusionProof(index: number, size: number): Promise<Uint8Array[]> {

@@ -23,8 +23,11 @@ export interface MerkleSignLogOptions {
   random: RandomBytes;
   /** Begin a log where there is none: at genesis, and never again. Default false. */
   begin?: boolean;
-  /** An operator's word, for one start: go on with a log that is not the newest. It is written into the log. Default false. */
-  acceptRollback?: boolean;
+  /**
+   * An operator's word, for one start: go on with a log that is not the newest, where the counter stands at this value, or at any, for who
+   * has accepted the whole disk. It is written into the log. Default: never.
+   */
+  acceptRollback?: bigint | "any" | undefined;
   /**
    * How often at most the counter is increased, in milliseconds; the default, 0, is with every commit. A chip's counter wears
    * out and is slow: with a longer time, what was cut off within it is not found by the counter, but by those who kept a checkpoint.
@@ -41,7 +44,7 @@ export interface MerkleSignLogOptions {
  * @throws SignLogError
  */
 export async function openMerkleSignLog(options: MerkleSignLogOptions): Promise<MerkleSignLog> {
-  const { files, signer, counter, clock, random, begin = false, acceptRollback = false } = options;
+  const { files, signer, counter, clock, random, begin = false, acceptRollback } = options;
   const log = new SettledLog(files);
   const settled = await restoreSettled(log, files, signer);
   const journal = await files.openJournal("journal");
@@ -53,13 +56,15 @@ export async function openMerkleSignLog(options: MerkleSignLogOptions): Promise<
       if (contents.length > 0) throw damaged("its journal does not begin with a commit that its key signed");
       throw new SignLogError("MISSING", "there is no sign log here, and this is not the first start");
     }
-    const { counted, event } = isNew
+    const { counted, event }: { counted: bigint; event?: LogEvent } = isNew
       ? { counted: counter === "none" ? UNCOUNTED : await counter.read(), event: { op: "begin" } as const }
       : await checkCounter(log, counter, acceptRollback);
     if (end < contents.length) await journal.truncate(end);
     const { countEveryMs = 0, settleEvery = 1024 } = options;
     const place = { log, frontier, journal, journalEnd: end };
-    const opened = new MerkleLog({ ...place, signer, counter, counted, clock, random, countEveryMs, settleEvery });
+    const isAccepted = event?.op === "accept-rollback";
+    const parts = { ...place, signer, counter, counted, clock, random, countEveryMs, settleEvery, isAccepted };
+    const opened = new MerkleLog(parts);
     if (event !== undefined) await opened.note(event);
     return opened;
   } catch (error) {
@@ -118,7 +123,7 @@ function replay(
 async function checkCounter(
   log: SettledLog,
   counter: MonotonicCounter | "none",
-  acceptRollback: boolean,
+  acceptRollback: bigint | "any" | undefined,
 ): Promise<{ counted: bigint; event?: LogEvent }> {
   const logged = counterOf(await log.entry(log.size - 1));
   if (counter === "none") {
@@ -131,12 +136,13 @@ async function checkCounter(
   const counted = await counter.read();
   if (counted === logged) return { counted };
   if (counted === logged - 1n) return { counted: await counter.increment() };
-  if (acceptRollback) return { counted, event: { op: "accept-rollback", found: logged, expected: counted } };
+  if (acceptRollback === "any" || acceptRollback === counted)
+    return { counted, event: { op: "accept-rollback", found: logged, expected: counted } };
   if (counted > logged) {
     throw new SignLogError(
       "ROLLED_BACK",
       `this sign log is not the newest: it ends at the counter's ${logged}, and the counter stands at ${counted}. An older copy ` +
-        "of the disk was put back, or its end was cut off",
+        `of the disk was put back, or its end was cut off. If you know why, accept it once with --accept-rollback=${counted}`,
     );
   }
   throw new SignLogError(

@@ -128,7 +128,9 @@ describe("an older copy of the whole folder", () => {
     rmSync(made.folder, { recursive: true });
     cpSync(copy, made.folder, { recursive: true });
     await expect(made.reopen()).rejects.toEqual(code("ROLLED_BACK"));
-    const accepted = await made.reopen({ acceptRollback: true });
+    await expect(made.reopen({ acceptRollback: made.counter.value - 1n })).rejects.toEqual(code("ROLLED_BACK"));
+    const accepted = await made.reopen({ acceptRollback: made.counter.value });
+    expect([log.isAccepted, accepted.isAccepted]).toEqual([false, true]);
     await accepted.append(recordOf(12));
     await accepted.close();
     const bundle = readFileSync(join(made.folder, "tile/entries/000.p/6"));

@@ -53,6 +53,8 @@ export interface StateKeeper {
   readonly counter: bigint | undefined;
   /** Keeps a newer head. One after the other; on failure the older state is good still. */
   advance(head: LogHead): Promise<void>;
+  /** Keeps the head of a log that an operator accepted in the place of another one, were it shorter. */
+  replace(head: LogHead): Promise<void>;
 }
 
 /** @throws BootRefused, UnsealRefused */
@@ -133,8 +135,7 @@ function keeper({ file, counters }: BootParts, initial: TeeState, key: RootKey):
   let state = initial;
   let last: Promise<unknown> = Promise.resolve();
 
-  async function advance(logHead: LogHead): Promise<void> {
-    if (state.logHead && logHead.size < state.logHead.size) throw new RangeError("the log became shorter");
+  async function keep(logHead: LogHead): Promise<void> {
     if (counters === "none") {
       const next = { ...state, logHead };
       await file.write(next, key);
@@ -150,6 +151,12 @@ function keeper({ file, counters }: BootParts, initial: TeeState, key: RootKey):
     state = next;
   }
 
+  const inTurn = (work: () => Promise<void>): Promise<void> => {
+    const done = last.then(work);
+    last = done.catch(() => undefined);
+    return done;
+  };
+
   return {
     get logHead() {
       return state.logHead;
@@ -157,11 +164,12 @@ function keeper({ file, counters }: BootParts, initial: TeeState, key: RootKey):
     get counter() {
       return state.counter;
     },
-    advance: (head) => {
-      const done = last.then(() => advance(head));
-      last = done.catch(() => undefined);
-      return done;
-    },
+    advance: (head) =>
+      inTurn(() => {
+        if (state.logHead && head.size < state.logHead.size) throw new RangeError("the log became shorter");
+        return keep(head);
+      }),
+    replace: (head) => inTurn(() => keep(head)),
   };
 }
 
