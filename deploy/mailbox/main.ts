@@ -1,17 +1,21 @@
 /** The mailbox as a process. The only file here that reads the environment. */
 import { createLog } from "@agentkeys/lib/log";
-import { runUntilSignal } from "@agentkeys/lib/rpc/run-until-signal";
-import { EX_CONFIG, SettingsError } from "@agentkeys/lib/settings";
+import { noFlags, runService } from "@agentkeys/lib/run-service";
 
-import { readMailboxSettings } from "./settings.ts";
+import { mailboxHelp, readMailboxSettings } from "./settings.ts";
 import { startMailbox } from "./start.ts";
 
-try {
-  const settings = readMailboxSettings(process.env);
-  const log = createLog("mailbox", { level: settings.logLevel });
-  runUntilSignal(await startMailbox({ ...settings, log }), log);
-} catch (error) {
-  if (!(error instanceof SettingsError)) throw error;
-  process.stderr.write(error.message + "\n");
-  process.exit(EX_CONFIG);
-}
+await runService(
+  {
+    help: mailboxHelp,
+    cannotStart: "the mailbox cannot start",
+    open: (argv) => {
+      noFlags(argv);
+      const settings = readMailboxSettings(process.env);
+      const log = createLog("mailbox", { level: settings.logLevel });
+      return { log, start: () => startMailbox({ ...settings, log }) };
+    },
+  },
+  process.argv.slice(2),
+  process,
+);

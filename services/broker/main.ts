@@ -1,22 +1,21 @@
 /** The broker as a process. The only file here that reads the environment. */
 import { createLog } from "@agentkeys/lib/log";
-import { runUntilSignal } from "@agentkeys/lib/rpc";
-import { EX_CONFIG, SettingsError } from "@agentkeys/lib/settings";
+import { noFlags, runService } from "@agentkeys/lib/run-service";
 
-import { readBrokerSettings } from "./settings.ts";
+import { brokerHelp, readBrokerSettings } from "./settings.ts";
 import { startBroker } from "./start.ts";
 
-try {
-  const settings = readBrokerSettings(process.env);
-  const log = createLog("broker", { level: settings.logLevel });
-  const broker = await startBroker(settings, { log }).catch((error: unknown) => {
-    if (error instanceof SettingsError) throw error;
-    log.fatal({ err: error }, "the broker cannot start");
-    process.exit(1);
-  });
-  runUntilSignal(broker, log);
-} catch (error) {
-  if (!(error instanceof SettingsError)) throw error;
-  process.stderr.write(error.message + "\n");
-  process.exit(EX_CONFIG);
-}
+await runService(
+  {
+    help: brokerHelp,
+    cannotStart: "the broker cannot start",
+    open: (argv) => {
+      noFlags(argv);
+      const settings = readBrokerSettings(process.env);
+      const log = createLog("broker", { level: settings.logLevel });
+      return { log, start: () => startBroker(settings, { log }) };
+    },
+  },
+  process.argv.slice(2),
+  process,
+);

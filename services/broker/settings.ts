@@ -5,6 +5,7 @@ import { createSecureContext } from "node:tls";
 import { DAY } from "@agentkeys/lib/clock";
 import { Secret } from "@agentkeys/lib/secret";
 import { type Environment, readSettings, type Setting, SettingError, SettingsError } from "@agentkeys/lib/settings";
+import { serviceHelp } from "@agentkeys/lib/settings/help";
 import {
   fileContents,
   integer,
@@ -81,6 +82,14 @@ const declared = {
   AGENTKEYS_BROKER_METRICS_LISTEN: optional("host:port for GET /metrics", listenAddress, undefined),
   AGENTKEYS_BROKER_LOG_LEVEL: optional("how much to log", oneOf("debug", "info", "warn", "error"), "info" as const),
 } satisfies Record<string, Setting<unknown>>;
+
+/** What `--help` prints. */
+export const brokerHelp = serviceHelp({
+  command: "npm run start:broker",
+  about: `The broker: signs people in and vouches for their wallets. It holds no wallet key. Off loopback it wants a public https URL, a
+mail server and a key that encrypts its signing keys.`,
+  settings: declared,
+});
 
 /** Reads the environment. @throws SettingsError with a line for each mistake. */
 export function readBrokerSettings(env: Environment): BrokerSettings {

@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 
 import { type Environment, readSettings, type Setting, SettingError, SettingsError } from "@agentkeys/lib/settings";
+import { serviceHelp } from "@agentkeys/lib/settings/help";
 import {
   baseUrl,
   isLoopback,
@@ -79,6 +80,18 @@ const foreign: Readonly<Record<string, string>> = {
   AGENTKEYS_KEYS_TLS_KEY: "the TEE worker makes its TLS key itself at every start",
   AGENTKEYS_KEYS_SIGN_LOG: "the TEE worker keeps its sign log in AGENTKEYS_TEE_STATE_DIR",
 };
+
+/** What `--help` prints. */
+export const teeHelp = serviceHelp({
+  command: "node dist/keys-tee/main.js",
+  about: `The key service as a TEE worker: its master secret is made inside, sealed to the measured code, and seen by nobody. docs/tee.md says
+how it is set up. Exit status 42 says that the seal, the disk or the log is not what it should be, and its log why.`,
+  flags: {
+    "--allow-genesis": "make a master secret: at the very first start, and refused where there was one",
+    "--accept-rollback=NUMBER": "serve with an older disk, once; the refusal names the number",
+  },
+  settings: declared,
+});
 
 /** Reads the environment. @throws SettingsError with a line for each mistake; the process then exits with `EX_CONFIG`. */
 export function readTeeSettings(env: Environment): TeeSettings {

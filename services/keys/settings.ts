@@ -1,4 +1,5 @@
-import { type Environment, EX_CONFIG, readSettings, type Setting, SettingsError } from "@agentkeys/lib/settings";
+import { type Environment, readSettings, type Setting, SettingsError } from "@agentkeys/lib/settings";
+import { serviceHelp } from "@agentkeys/lib/settings/help";
 import {
   baseUrl,
   fileContents,
@@ -47,6 +48,14 @@ const declared = {
   AGENTKEYS_KEYS_METRICS_LISTEN: optional("host:port for GET /metrics", listenAddress, undefined),
   AGENTKEYS_KEYS_LOG_LEVEL: optional("how much to log", oneOf("debug", "info", "warn", "error"), "info" as const),
 } satisfies Record<string, Setting<unknown>>;
+
+/** What `--help` prints. */
+export const keyServiceHelp = serviceHelp({
+  command: "npm run start:keys",
+  about: `The key service, as a DEVELOPMENT backend: its master secret is in its environment. It refuses NODE_ENV=production; the TEE
+worker takes its place.`,
+  settings: declared,
+});
 
 /** Reads the environment. @throws SettingsError with a line for each mistake; the process then exits with `EX_CONFIG`. */
 export function readKeyServiceSettings(env: Environment): KeyServiceSettings {
@@ -97,5 +106,3 @@ export function readKeyServiceSettings(env: Environment): KeyServiceSettings {
     ...(cert && key && { tls: { cert, key } }),
   };
 }
-
-export { EX_CONFIG };
