@@ -15,6 +15,10 @@ export interface SnpReport {
   authorKeyDigest: Buffer;
   /** The firmware's security versions, by which the signing key was derived; 8 bytes whose meaning the product decides. */
   reportedTcb: Buffer;
+  /** The versions that run, those that firmware cannot be put back below any more, and those that launched the guest. */
+  currentTcb: Buffer;
+  committedTcb: Buffer;
+  launchTcb: Buffer;
   /** From version 3 on. */
   cpu: { family: number; model: number } | undefined;
   chipId: Buffer;
@@ -28,6 +32,8 @@ const SIGNED_BYTES = 0x2a0;
 /** In the report each half of the signature takes 72 bytes, little-endian; those of P-384 fill 48. */
 const [FIELD_BYTES, SCALAR_BYTES] = [72, 48];
 const ECDSA_P384_SHA384 = 1;
+/** Whether the author's key is there, whether the chip's key is masked, and three bits for who signed. */
+const KNOWN_FLAGS = 5;
 const signers = ["VCEK", "VLEK"] as const;
 
 /** Reads a report; nothing about it is verified yet. @throws AttestationError MALFORMED, UNSUPPORTED */
@@ -39,6 +45,7 @@ export function readSnpReport(bytes: Uint8Array): SnpReport {
   const algorithm = report.readUInt32LE(0x34);
   if (algorithm !== ECDSA_P384_SHA384) throw unsupported(`is signed by the algorithm ${algorithm}`);
   const flags = report.readUInt32LE(0x48);
+  if (flags >>> KNOWN_FLAGS !== 0 || report.readUInt32LE(0x4c) !== 0) throw unsupported("has flags that are unknown");
   const signedBy = signers[(flags >> 2) & 7];
   if (signedBy === undefined) throw unsupported("is signed neither by a VCEK nor by a VLEK");
   const field = (offset: number, length: number): Buffer => report.subarray(offset, offset + length);
@@ -54,6 +61,9 @@ export function readSnpReport(bytes: Uint8Array): SnpReport {
     idKeyDigest: field(0xe0, 48),
     authorKeyDigest: field(0x110, 48),
     reportedTcb: field(0x180, 8),
+    currentTcb: field(0x38, 8),
+    committedTcb: field(0x1e0, 8),
+    launchTcb: field(0x1f0, 8),
     cpu: version < 3 ? undefined : { family: report.readUInt8(0x188), model: report.readUInt8(0x189) },
     chipId: field(0x1a0, 64),
     signed: field(0, SIGNED_BYTES),

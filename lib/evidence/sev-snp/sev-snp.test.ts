@@ -3,7 +3,9 @@ import { generateKeyPairSync } from "node:crypto";
 import { describe, expect, test } from "vitest";
 
 import { systemRandom } from "../../random.ts";
+import type { Extension } from "../certificate.ts";
 import { readCertificates, verifyChain } from "../chain.ts";
+import { derUnsigned } from "../der-writer.ts";
 import { mediaTypes, type Verified } from "../evidence.ts";
 import { createTestRoot } from "../testing/authority.ts";
 import { flipped, mulberry, mutate } from "../testing/mutation.ts";
@@ -104,6 +106,11 @@ describe("a report is refused", () => {
     ["of a processor that nobody knows", "IDENTITY", { cpu: { family: 0x19, model: 0x50 } }],
     ["of older firmware than its certificate's", "TCB", { tcb: { ...tcb, snp: 22 } }],
     ["of newer firmware than its certificate's", "TCB", { tcb: { ...tcb, microcode: 201 } }],
+    ["of a guest that older firmware launched", "TCB", { launchTcb: { ...tcb, snp: 22 } }],
+    ["of firmware that may be put back below the minimum", "TCB", { committedTcb: { ...tcb, bootloader: 9 } }],
+    ["of firmware that is older than it reports", "TCB", { currentTcb: { ...tcb, microcode: 199 } }],
+    ["with a bit of the policy that nobody knows", "UNSUPPORTED", { policy: 0x4030000n }],
+    ["with the policy's last bit", "UNSUPPORTED", { policy: 0x8000000000030000n }],
   ])("%s: %s", (_what, code, changes) => {
     expect(refusal(() => verify(issue(changes))).code).toBe(code);
   });
@@ -121,6 +128,37 @@ describe("a report is refused", () => {
     expect(refusal(() => verify(issueSnpReport(genoa, "Genoa", privateKey))).code).toBe("SIGNATURE");
     expect(refusal(() => verify(issue({}, (report) => report.writeUInt32LE(2, 0x34)))).code).toBe("UNSUPPORTED");
     expect(refusal(() => verify(issue({}, (report) => report.writeUInt32LE(7 << 2, 0x48)))).code).toBe("UNSUPPORTED");
+  });
+
+  test.each([
+    ["flags", 0x48, 0x20],
+    ["flags", 0x4b, 0x80],
+    ["reserved bytes after the flags", 0x4c, 1],
+    ["the reported TCB", 0x182, 1],
+    ["the reported TCB", 0x185, 1],
+    ["the current TCB", 0x3a, 1],
+    ["the committed TCB", 0x1e2, 1],
+    ["the launch TCB", 0x1f2, 1],
+  ])("that uses a reserved part of %s (%i)", (_what, offset, value) => {
+    const odd = issue({}, (report) => report.writeUInt8(value, offset));
+    expect(refusal(() => verify(odd)).code).toBe("UNSUPPORTED");
+  });
+
+  test("whose certificate is of another form, or uses a reserved version", () => {
+    const certificates = (change: (extension: Extension) => Extension, more: readonly Extension[] = []): Buffer[] => {
+      const own = snpExtensions("Genoa", tcb, { chipId: genoa.chipId }).map(change);
+      const { key, der } = ask.endEntity("SEV-VCEK", { extensions: [...own, ...more] });
+      forged = issueSnpReport(genoa, "Genoa", key);
+      return [der, ...ask.chain];
+    };
+    let forged = Buffer.alloc(0);
+    const oid = (arcs: string): string => `1.3.6.1.4.1.3704.1.${arcs}`;
+    const version2 = certificates((one) => (one.oid === oid("1") ? { ...one, value: derUnsigned(2) } : one));
+    expect(refusal(() => verify(forged, version2)).code).toBe("UNSUPPORTED");
+    const reserved = certificates((one) => one, [{ oid: oid("3.4"), critical: false, value: derUnsigned(1) }]);
+    expect(refusal(() => verify(forged, reserved)).code).toBe("UNSUPPORTED");
+    const zero = certificates((one) => one, [{ oid: oid("3.4"), critical: false, value: derUnsigned(0) }]);
+    expect(verify(forged, zero).type).toBe("sev-snp");
   });
 
   test("whose certificate is for a product that nobody knows, or on a weaker curve", () => {

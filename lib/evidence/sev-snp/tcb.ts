@@ -17,6 +17,9 @@ export const tcbParts = ["fmc", "bootloader", "tee", "snp", "microcode"] as cons
 
 /** AMD's extensions of VCEK and VLEK certificates ("VCEK Certificate and KDS Interface Specification", table 8). */
 const AMD = "1.3.6.1.4.1.3704.1";
+const FORM = `${AMD}.1`;
+/** 0; Turin's, which have an FMC, are of form 1. */
+const MAX_FORM = 1;
 const PRODUCT = `${AMD}.2`;
 const versionOids: Readonly<Record<keyof SnpTcb, string>> = {
   fmc: `${AMD}.3.9`,
@@ -25,6 +28,8 @@ const versionOids: Readonly<Record<keyof SnpTcb, string>> = {
   snp: `${AMD}.3.3`,
   microcode: `${AMD}.3.8`,
 };
+/** Parts that have no meaning yet: whatever they come to mean, this verifier would not look at it. */
+const reservedOids = [4, 5, 6, 7].map((part) => `${AMD}.3.${part}`);
 const HARDWARE_ID = `${AMD}.4`;
 const CSP_ID = `${AMD}.5`;
 
@@ -37,17 +42,25 @@ export function productOf(certificate: Certificate): SnpProduct {
   return product as SnpProduct;
 }
 
-/** The eight bytes of a TCB_VERSION; Turin orders them anew. */
+/** The eight bytes of a TCB_VERSION; Turin orders them anew. @throws AttestationError UNSUPPORTED where reserved ones are used */
 export function readTcb(bytes: Buffer, product: SnpProduct): SnpTcb {
   const at = (index: number): number => bytes.readUInt8(index);
   const microcode = at(7);
+  const reserved = product === "Turin" ? bytes.subarray(4, 7) : bytes.subarray(2, 6);
+  if (reserved.some((byte) => byte !== 0))
+    throw new AttestationError("UNSUPPORTED", "SEV-SNP: the report has versions of parts that are unknown");
   return product === "Turin"
     ? { fmc: at(0), bootloader: at(1), tee: at(2), snp: at(3), microcode }
     : { fmc: 0, bootloader: at(0), tee: at(1), snp: at(6), microcode };
 }
 
-/** The versions that a certificate's key was derived by. */
+/** The versions that a certificate's key was derived by. @throws AttestationError MALFORMED, UNSUPPORTED */
 export function certifiedTcb(certificate: Certificate, product: SnpProduct): SnpTcb {
+  const usesReserved = reservedOids.some(
+    (oid) => certificate.extensions.has(oid) && smallIntegerOf(extensionOf(certificate, oid)) !== 0,
+  );
+  if (smallIntegerOf(extensionOf(certificate, FORM)) > MAX_FORM || usesReserved)
+    throw new AttestationError("UNSUPPORTED", "SEV-SNP: the certificate is of a form that is unknown");
   const version = (part: keyof SnpTcb): number => smallIntegerOf(extensionOf(certificate, versionOids[part]));
   return {
     fmc: product === "Turin" ? version("fmc") : 0,

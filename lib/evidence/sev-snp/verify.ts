@@ -47,7 +47,7 @@ export interface SnpPlatformPins {
   roots: NonEmpty<string>;
   /** Which code: launch measurements, 96 hex characters. */
   measurements: NonEmpty<string>;
-  /** The least version of each part of the firmware. */
+  /** The least version of each part of the firmware: of what is reported, runs, is committed, and launched the guest. */
   minTcb: SnpTcb;
   /** The privilege level that has to have asked for the report; 0 is the most privileged. */
   vmpl: number;
@@ -127,7 +127,15 @@ export function appraiseSnpPlatform(
       `SEV-SNP: VMPL ${report.vmpl} asked for the report, expected ${pins.vmpl}`,
     );
   }
-  checkMinimumTcb(report.tcb, pins.minTcb);
+  // What runs may be newer than what is reported; and what launched the guest saw its memory, and could have kept of it what it liked.
+  checkMinimumTcb("reported", report.tcb, pins.minTcb);
+  for (const [which, bytes] of [
+    ["current", report.currentTcb],
+    ["committed", report.committedTcb],
+    ["launch", report.launchTcb],
+  ] as const) {
+    checkMinimumTcb(which, readTcb(bytes, report.product), pins.minTcb);
+  }
   const warnings = checkKnownBroken(report.product, pins.acceptKnownBroken);
   const pinned = [{ name: "measurement", values: pins.measurements }] as const;
   const found = { measurement: report.measurement.toString("hex") };
@@ -174,11 +182,16 @@ function productOfCpu({ family, model }: { family: number; model: number }): Snp
   return model < 0x20 || (model >= 0xa0 && model < 0xb0) ? "Genoa" : undefined;
 }
 
+/** Of the guest's policy ("Firmware ABI" table 9): the ABI's least version in 16 bits, then one bit each. */
+const KNOWN_POLICY_BITS = 26n;
 const policyBit = { reserved: 1n << 17n, migration: 1n << 18n, debug: 1n << 19n } as const;
 
 function checkPolicy(policy: bigint): void {
   if ((policy & policyBit.reserved) === 0n) {
     throw new AttestationError("MALFORMED", "SEV-SNP: the guest's policy lacks the bit that is always set");
+  }
+  if (policy >> KNOWN_POLICY_BITS !== 0n) {
+    throw new AttestationError("UNSUPPORTED", "SEV-SNP: the guest's policy has bits that are unknown");
   }
   if ((policy & policyBit.debug) !== 0n) {
     throw new AttestationError("DEBUG", "SEV-SNP: the guest's policy allows debugging: the host can read its memory");
@@ -191,13 +204,13 @@ function checkPolicy(policy: bigint): void {
   }
 }
 
-function checkMinimumTcb(tcb: SnpTcb, minimum: SnpTcb): void {
+function checkMinimumTcb(which: string, tcb: SnpTcb, minimum: SnpTcb): void {
   for (const part of tcbParts) {
     // Written so that NaN fails too.
     if (tcb[part] >= minimum[part]) continue;
     throw new AttestationError(
       "TCB",
-      `SEV-SNP: ${part} is of version ${tcb[part]}, expected at least ${minimum[part]}`,
+      `SEV-SNP: ${part} (${which}) is of version ${tcb[part]}, expected at least ${minimum[part]}`,
     );
   }
 }

@@ -17,7 +17,11 @@ export interface SnpClaims {
   hostData: Buffer;
   idKeyDigest: Buffer;
   authorKeyDigest: Buffer;
+  /** The firmware's versions as reported; also as they are, were committed, and were at the guest's launch, unless told otherwise. */
   tcb: SnpTcb;
+  currentTcb?: SnpTcb;
+  committedTcb?: SnpTcb;
+  launchTcb?: SnpTcb;
   cpu: { family: number; model: number };
   chipId: Buffer;
 }
@@ -40,7 +44,10 @@ export function issueSnpReport(
   claims.hostData.copy(report, 0xc0);
   claims.idKeyDigest.copy(report, 0xe0);
   claims.authorKeyDigest.copy(report, 0x110);
+  tcbBytes(claims.currentTcb ?? claims.tcb, product).copy(report, 0x38);
   tcbBytes(claims.tcb, product).copy(report, 0x180);
+  tcbBytes(claims.committedTcb ?? claims.tcb, product).copy(report, 0x1e0);
+  tcbBytes(claims.launchTcb ?? claims.tcb, product).copy(report, 0x1f0);
   if (claims.version >= 3) {
     report.writeUInt8(claims.cpu.family, 0x188);
     report.writeUInt8(claims.cpu.model, 0x189);
@@ -74,6 +81,7 @@ export function snpExtensions(
   });
   const text = (value: string): Buffer => der(derTag.ia5String, Buffer.from(value, "latin1"));
   return [
+    extension("1", derUnsigned(product.startsWith("Turin") ? 1 : 0)),
     extension("2", text(product)),
     extension("3.1", derUnsigned(tcb.bootloader)),
     extension("3.2", derUnsigned(tcb.tee)),
