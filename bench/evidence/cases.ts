@@ -166,7 +166,7 @@ function capturedAzure(): Case[] {
   // magic, type, a name of 36 bytes with its length, then what the quote was asked to include
   const extraData = attest.subarray(44, 44 + attest.readUInt16BE(42));
   const at = new Date("2025-06-01T00:00:00Z");
-  const { measurement } = authenticateSnp(hardwareReport, endorsements, { roots: [AMD_ROOTS.Milan], at });
+  const { measurement, authority } = authenticateSnp(hardwareReport, endorsements, { roots: [AMD_ROOTS.Milan], at });
   return [
     {
       name: "Azure on SEV-SNP",
@@ -184,6 +184,8 @@ function capturedAzure(): Case[] {
                 measurements: [measurement.toString("hex")],
                 minTcb: { fmc: 0, bootloader: 4, tee: 0, snp: 24, microcode: 219 },
                 vmpl: 0,
+                guestMay: ["smt"],
+                revocation: { by: "authorities", authorities: [authority.fingerprint] },
                 acceptKnownBroken: ["arxiv:2605.12990"],
               },
             },

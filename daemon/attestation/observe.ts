@@ -11,6 +11,7 @@ import {
 import { parseAzureEvidence } from "@agentkeys/lib/evidence/azure-cvm/azure-evidence";
 import { Json } from "@agentkeys/lib/evidence/json";
 import { authenticateNitro } from "@agentkeys/lib/evidence/nitro";
+import { permittedIn } from "@agentkeys/lib/evidence/sev-snp/guest-policy";
 import { authenticateSnp } from "@agentkeys/lib/evidence/sev-snp/verify";
 import { authenticateTdx } from "@agentkeys/lib/evidence/tdx/verify";
 import { parseTpm2Evidence } from "@agentkeys/lib/evidence/tpm2-evidence";
@@ -122,6 +123,9 @@ function observeSnp(bytes: Uint8Array, endorsements: readonly Uint8Array[], { ro
     measurements: [hex(report.measurement)],
     min_tcb: report.tcb,
     vmpl: report.vmpl,
+    guest_may: permittedIn(report.policy),
+    // Whoever prefers AMD's lists names them here instead.
+    revocation: { authorities_sha256: [report.authority.fingerprint] },
     // What is broken is accepted by nobody but a person, who writes its name here.
     accept_known_broken: [],
   };

@@ -15,6 +15,7 @@ import {
 import type { MeasuredCodes } from "./measured-code.ts";
 import { allowedPins, anyPins, forEach, onePin, pcrs, pinsOf, rootsOf, SHA256, SHA384 } from "./pin-fields.ts";
 import { invalid, type PolicyFields } from "./policy-fields.ts";
+import { readRevocation, type RevocationLists } from "./snp-revocation.ts";
 
 /** One kind of hardware that a policy accepts, and what is pinned of it. */
 export interface PolicyPlatform {
@@ -32,10 +33,17 @@ export interface PolicyPlatform {
 
 const types = ["tpm2", "aws-nitro", "sev-snp", "tdx", "azure-cvm", "soft"] as const satisfies EvidenceType[];
 
+/** What the rest of a policy says, and the files that it names. */
+interface Around {
+  age: AgeLimits;
+  measured: MeasuredCodes;
+  lists: RevocationLists;
+}
+
 /** Reads an entry of `platforms`. @throws Problem POLICY_INVALID */
-export function readPlatform(fields: PolicyFields, age: AgeLimits, measured: MeasuredCodes): PolicyPlatform {
+export function readPlatform(fields: PolicyFields, around: Around): PolicyPlatform {
   const type = fields.word("type", ...types);
-  const platform = type === "tpm2" ? readTpm2(fields, measured) : fixed(readers[type](fields, age, measured));
+  const platform = type === "tpm2" ? readTpm2(fields, around.measured) : fixed(readers[type](fields, around));
   fields.end();
   return platform;
 }
@@ -86,10 +94,10 @@ function fixed({ platform, demands }: Read): PolicyPlatform {
   return { type: platform.type, demands, needsActivation: false, pinned: () => platform };
 }
 
-type Reader = (fields: PolicyFields, age: AgeLimits, measured: MeasuredCodes) => Read;
+type Reader = (fields: PolicyFields, around: Around) => Read;
 
 const readers: Record<Exclude<EvidenceType, "tpm2">, Reader> = {
-  "aws-nitro": (fields, age) => {
+  "aws-nitro": (fields, { age }) => {
     const pins = {
       ...age,
       source: fields.word("source", "enclave", "nitrotpm"),
@@ -108,8 +116,8 @@ const readers: Record<Exclude<EvidenceType, "tpm2">, Reader> = {
     };
   },
 
-  "sev-snp": (fields) => {
-    const silicon = readSnp(fields);
+  "sev-snp": (fields, { lists }) => {
+    const silicon = readSnp(fields, lists);
     const identity = allowedPins(fields.object("identity"), {
       chip_id: /^[0-9a-f]{128}$/,
       csp_id: /^[ -~]{1,64}$/,
@@ -136,10 +144,10 @@ const readers: Record<Exclude<EvidenceType, "tpm2">, Reader> = {
     };
   },
 
-  "azure-cvm": (fields, _age, measured) => {
+  "azure-cvm": (fields, { measured, lists }) => {
     const hardware = fields.word("hardware", "sev-snp", "tdx");
     const below = fields.object("silicon");
-    const read = hardware === "sev-snp" ? readSnp(below) : readTdx(below);
+    const read = hardware === "sev-snp" ? readSnp(below, lists) : readTdx(below);
     below.end();
     const silicon = { type: hardware, pins: read.pins } as AzureSilicon;
     const { code, codeDemands } = readPcrs(fields, measured);
@@ -150,7 +158,7 @@ const readers: Record<Exclude<EvidenceType, "tpm2">, Reader> = {
     };
   },
 
-  soft: (fields, age) => {
+  soft: (fields, { age }) => {
     if (fields.take("development") !== true)
       throw invalid(fields.at("development"), "must be true: it protects nothing");
     const pins = {
@@ -167,9 +175,10 @@ const readers: Record<Exclude<EvidenceType, "tpm2">, Reader> = {
   },
 };
 
-function readSnp(fields: PolicyFields): { pins: SnpPlatformPins; demands: string[] } {
+function readSnp(fields: PolicyFields, lists: RevocationLists): { pins: SnpPlatformPins; demands: string[] } {
   const tcb = fields.object("min_tcb");
   const part = (name: string): number => tcb.integer(name, 0, 255);
+  const { revocation, demand } = readRevocation(fields.object("revocation"), lists);
   const pins = {
     roots: rootsOf(fields),
     measurements: fields.texts("measurements", SHA384, "a launch measurement, 96 lower-case hex characters"),
@@ -181,6 +190,8 @@ function readSnp(fields: PolicyFields): { pins: SnpPlatformPins; demands: string
       microcode: part("microcode"),
     },
     vmpl: fields.integer("vmpl", 0, 3),
+    guestMay: fields.permits("guest_may", "smt", "cxl"),
+    revocation,
     acceptKnownBroken: fields.allowances("accept_known_broken", /^[!-~]{1,100}$/, "what broke the platform"),
   };
   tcb.end();
@@ -190,6 +201,8 @@ function readSnp(fields: PolicyFields): { pins: SnpPlatformPins; demands: string
       rootsInWords(pins.roots),
       ...inWords("code", [{ name: "measurement", values: pins.measurements }]),
       `firmware of at least ${JSON.stringify(pins.minTcb)}, asked at VMPL ${pins.vmpl}`,
+      demand,
+      ...pins.guestMay.map((name) => `ACCEPTED that the guest's policy permits ${name.toUpperCase()}`),
       ...pins.acceptKnownBroken.map((name) => `ACCEPTED although it is broken: ${name}`),
     ],
   };

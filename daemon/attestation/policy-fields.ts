@@ -83,6 +83,17 @@ export class PolicyFields {
     return value.map((item: unknown, index) => text(`${this.at(name)}[${index}]`, item, pattern, what));
   }
 
+  /** The same, of a few words. */
+  permits<const W extends string>(name: string, ...words: W[]): readonly W[] {
+    const value = this.take(name);
+    if (!Array.isArray(value)) throw invalid(this.at(name), "must be a list");
+    return value.map((item: unknown, index) => {
+      const word = words.find((each) => each === item);
+      if (word === undefined) throw invalid(`${this.at(name)}[${index}]`, `must be one of ${words.join(", ")}`);
+      return word;
+    });
+  }
+
   /** Has everything been taken? @throws Problem POLICY_INVALID */
   end(): void {
     const [other] = this.#left.keys();

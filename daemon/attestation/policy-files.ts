@@ -13,24 +13,29 @@ const MAX_BYTES = 256 * 1024;
 
 /** Reads a file that decides by itself which key service is believed: nobody else may be able to change it. @throws UnreadableFile, Problem POLICY_PERMISSIONS */
 export async function readGuardedFile(path: string): Promise<string> {
-  return await readFile(path, refuseOtherAuthors);
+  return (await readFile(path, refuseOtherAuthors)).toString("utf8");
 }
 
 /** Reads a file whose contents somebody signed. @throws UnreadableFile */
 export async function readSignedFile(path: string): Promise<string> {
+  return (await readSignedBytes(path)).toString("utf8");
+}
+
+/** The same, of one that is no text. @throws UnreadableFile */
+export async function readSignedBytes(path: string): Promise<Buffer> {
   return await readFile(path, () => undefined);
 }
 
 type Look = (path: string, found: { uid: number; mode: number }) => void;
 
-async function readFile(path: string, look: Look): Promise<string> {
+async function readFile(path: string, look: Look): Promise<Buffer> {
   try {
     const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const found = await file.stat();
       if (!found.isFile() || found.size > MAX_BYTES) throw new UnreadableFile("it is no file, or far too large");
       look(path, found);
-      return await file.readFile("utf8");
+      return await file.readFile();
     } finally {
       await file.close();
     }

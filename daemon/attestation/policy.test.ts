@@ -47,6 +47,8 @@ describe("each kind of hardware", () => {
     measurements: [sha384],
     min_tcb: tcb,
     vmpl: 0,
+    guest_may: ["smt"],
+    revocation: { authorities_sha256: [sha256] },
     accept_known_broken: ["arxiv:2605.12990"],
   };
   const tdx = {
@@ -114,8 +116,18 @@ describe("each kind of hardware", () => {
     expect(() => read({ ...kinds["soft"], development: false })).toThrow("platforms[0].development must be true");
   });
 
-  test("broken platforms are named in words", () => {
-    expect(read(kinds["sev-snp"] ?? {}).demands.join()).toContain("ACCEPTED although it is broken: arxiv:2605.12990");
+  test("broken platforms, and what their guests' policies permit, are named in words", () => {
+    const demands = read(kinds["sev-snp"] ?? {}).demands.join();
+    expect(demands).toContain("ACCEPTED although it is broken: arxiv:2605.12990");
+    expect(demands).toContain("ACCEPTED that the guest's policy permits SMT");
+    expect(demands).toContain("AMD's authority is the pinned one; if AMD revokes it, take it out");
+  });
+
+  test("a SEV-SNP guest may be permitted some things by their names, and debugging never", () => {
+    for (const guest_may of [["debug"], ["migration"], ["*"], [1], "smt", { smt: true }]) {
+      expect(() => read({ ...kinds["sev-snp"], guest_may })).toThrow(/platforms\[0\]\.guest_may/);
+    }
+    expect(read({ ...kinds["sev-snp"], guest_may: [] }).demands.join()).not.toContain("permits");
   });
 });
 

@@ -9,6 +9,7 @@ import { type MeasuredCodes, readMeasuredCodes } from "./measured-code.ts";
 import { type PolicyPlatform, readPlatform } from "./platforms.ts";
 import { invalid, PolicyFields } from "./policy-fields.ts";
 import { readGuardedFile, UnreadableFile } from "./policy-files.ts";
+import { readRevocationLists, type RevocationLists } from "./snp-revocation.ts";
 
 /**
  * What a key service must prove of itself before this machine sends it anything. There is no word in it that leaves a check out: what
@@ -38,14 +39,19 @@ export interface Policy {
   platforms: NonEmpty<PolicyPlatform>;
 }
 
-/** Reads the policy file, and the measurements that it names. Nobody else may be able to change it. @throws Problem POLICY_* */
+/** Reads the policy file, and the measurements and revocation lists that it names. Nobody else may be able to change it. @throws Problem POLICY_* */
 export async function readPolicyFile(path: string): Promise<Policy> {
   const text = await readText(path);
-  return parsePolicy(text, await readMeasuredCodes(parseJson(text), dirname(path)));
+  const [json, folder] = [parseJson(text), dirname(path)];
+  return parsePolicy(text, await readMeasuredCodes(json, folder), await readRevocationLists(json, folder));
 }
 
-/** `measured` is what its `measurements_from` lead to. @throws Problem POLICY_INVALID with the place and what should be there */
-export function parsePolicy(text: string, measured: MeasuredCodes = new Map()): Policy {
+/** `measured` is what its `measurements_from` lead to, `lists` what the files hold that its `revocation` names. @throws Problem POLICY_INVALID with the place and what should be there */
+export function parsePolicy(
+  text: string,
+  measured: MeasuredCodes = new Map(),
+  lists: RevocationLists = new Map(),
+): Policy {
   const fields = new PolicyFields("", parseJson(text));
   const version = fields.take("version");
   if (version !== 1) throw invalid("version", "must be 1: other forms are not known to this version of agentkeys");
@@ -64,7 +70,9 @@ export function parsePolicy(text: string, measured: MeasuredCodes = new Map()): 
   const logKey = readLogKey(log, signer);
   log.end();
   const age = { maxAgeMs: maxEvidenceAgeMs, clockSkewMs };
-  const platforms = fields.list("platforms", (path, item) => readPlatform(new PolicyFields(path, item), age, measured));
+  const platforms = fields.list("platforms", (path, item) =>
+    readPlatform(new PolicyFields(path, item), { age, measured, lists }),
+  );
   fields.end();
   return {
     ...{ signer, channel, maxEvidenceAgeMs, reattestAfterMs, clockSkewMs },

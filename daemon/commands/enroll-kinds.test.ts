@@ -60,6 +60,8 @@ function sevSnp(): Kind {
       measurements: ["03".repeat(48)],
       min_tcb: example.pins.minTcb,
       vmpl: 0,
+      guest_may: ["smt"],
+      revocation: { authorities_sha256: [createHash("sha256").update(example.ask.der).digest("hex")] },
       accept_known_broken: [],
       identity: { chip_id: ["07".repeat(64)], host_data: ["04".repeat(32)] },
     },

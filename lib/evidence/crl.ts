@@ -1,30 +1,18 @@
-import { verify } from "node:crypto";
-
-import {
-  bitStringOf,
-  type Der,
-  derTag,
-  oidOf,
-  readDer,
-  sequenceOf,
-  smallIntegerOf,
-  timeOf,
-  unsignedOf,
-} from "./der.ts";
+import { bitStringOf, type Der, derTag, readDer, sequenceOf, smallIntegerOf, timeOf, unsignedOf } from "./der.ts";
 import { AttestationError } from "./evidence.ts";
+import { isSignedAs, readSignatureAlgorithm } from "./signature-algorithm.ts";
 import { type Certificate, readExtensions } from "./x509.ts";
 
 /** Serial numbers of certificates that their issuer revoked, as `Certificate.serial` has them. */
 export type RevokedSerials = ReadonlySet<string>;
 
-const ECDSA_SHA256 = "1.2.840.10045.4.3.2";
 /** CRL number and authority key identifier; neither changes what the list means. */
 const understood = new Set(["2.5.29.20", "2.5.29.35"]);
 const REASON_CODE = "2.5.29.21";
 
 /**
- * Reads a complete revocation list of `issuer` (RFC 5280 section 5), verifies its signature (ECDSA with SHA-256) and that
- * it is current. The issuer's own certificate has to be verified by the caller.
+ * Reads a complete revocation list of `issuer` (RFC 5280 section 5), verifies its signature and that it is current. The
+ * issuer's own certificate has to be verified by the caller.
  * @throws AttestationError MALFORMED, UNSUPPORTED, ROOT, SIGNATURE, STALE
  */
 export function readRevocations(bytes: Uint8Array, issuer: Certificate, at: Date): RevokedSerials {
@@ -36,13 +24,14 @@ export function readRevocations(bytes: Uint8Array, issuer: Certificate, at: Date
 
   const [version, innerAlgorithm, name, thisUpdate, nextUpdate, ...rest] = sequenceOf(tbs);
   if (smallIntegerOf(version) !== 1) throw new AttestationError("UNSUPPORTED", `${what} is not of version 2`);
-  if (oidOf(sequenceOf(innerAlgorithm)[0]) !== ECDSA_SHA256 || !algorithm?.encoded.equals(encodedOf(innerAlgorithm))) {
-    throw new AttestationError("UNSUPPORTED", `${what} is not signed with ECDSA and SHA-256`);
+  if (!algorithm?.encoded.equals(encodedOf(innerAlgorithm))) {
+    throw new AttestationError("MALFORMED", `${what} names two signature algorithms`);
   }
   if (!encodedOf(name).equals(issuer.subject) || issuer.usage?.cRLSign !== true) {
     throw new AttestationError("ROOT", `${what} was issued by somebody else, or by one who may not`);
   }
-  if (!verify("sha256", tbs.encoded, issuer.publicKey, bits)) {
+  const signed = { signed: tbs.encoded, key: issuer.publicKey, signature: bits };
+  if (!isSignedAs(readSignatureAlgorithm(algorithm, what), signed)) {
     throw new AttestationError("SIGNATURE", `${what} has a wrong signature`);
   }
   const [from, to] = [timeOf(thisUpdate), timeOf(nextUpdate)];
@@ -52,9 +41,16 @@ export function readRevocations(bytes: Uint8Array, issuer: Certificate, at: Date
   return readEntries(rest, what);
 }
 
+/** The DER of the name that a revocation list says it was issued by; nothing of it is verified. @throws AttestationError MALFORMED */
+export function issuerOfList(bytes: Uint8Array): Buffer {
+  return encodedOf(sequenceOf(sequenceOf(readDer(bytes))[0])[2]);
+}
+
 function readEntries(rest: readonly Der[], what: string): RevokedSerials {
-  const list = rest[0]?.tag === derTag.sequence ? rest[0] : undefined;
-  refuseUnknown(readExtensions(rest.find(({ tag }) => tag === 0xa0)), (oid) => understood.has(oid), what);
+  const [list, extensions, ...more] = rest[0]?.tag === derTag.sequence ? rest : [undefined, ...rest];
+  if (more.length > 0 || (extensions !== undefined && extensions.tag !== 0xa0))
+    throw new AttestationError("MALFORMED", `${what} has more than entries and extensions`);
+  refuseUnknown(readExtensions(extensions), (oid) => understood.has(oid), what);
   const serials = (list === undefined ? [] : sequenceOf(list)).map((entry) => {
     const [serial, date, extensions] = sequenceOf(entry);
     timeOf(date);

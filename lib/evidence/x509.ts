@@ -15,6 +15,7 @@ import {
   unsignedOf,
 } from "./der.ts";
 import { AttestationError } from "./evidence.ts";
+import { readSignatureAlgorithm } from "./signature-algorithm.ts";
 
 /** A certificate of RFC 5280, version 3, read strictly. Nothing about it is verified yet: `verifyChain` does that. */
 export interface Certificate {
@@ -54,7 +55,7 @@ export function readCertificate(bytes: Uint8Array): Certificate {
   if (version?.tag !== 0xa0 || smallIntegerOf(childrenOf(version)[0]) !== 2) throw unsupported("is not of version 3");
   if (!algorithm || !innerAlgorithm?.encoded.equals(algorithm.encoded))
     throw malformed("names two signature algorithms");
-  checkSignatureAlgorithm(algorithm);
+  readSignatureAlgorithm(algorithm, "a certificate");
   const [notBefore, notAfter] = sequenceOf(validity);
   const extensions = readExtensions(optional.find(({ tag }) => tag === 0xa3));
   const { x509, publicKey } = openCertificate(outer.encoded);
@@ -95,34 +96,6 @@ export function readExtensions(wrapper: Der | undefined): Map<string, { critical
 /** Text that came with evidence, made fit for a message: printable ASCII, 64 characters at most. */
 export function printable(text: string): string {
   return text.replace(/[^ -~]/g, "?").slice(0, 64);
-}
-
-/** ECDSA with SHA-2 (RFC 5758); RSA with SHA-2 (RFC 4055), PKCS #1 v1.5. */
-const plainAlgorithms = new Set([
-  "1.2.840.10045.4.3.2",
-  "1.2.840.10045.4.3.3",
-  "1.2.840.10045.4.3.4",
-  "1.2.840.113549.1.1.11",
-  "1.2.840.113549.1.1.12",
-  "1.2.840.113549.1.1.13",
-]);
-const RSA_PSS = "1.2.840.113549.1.1.10";
-const MGF1 = "1.2.840.113549.1.1.8";
-const sha2 = new Set(["2.16.840.1.101.3.4.2.1", "2.16.840.1.101.3.4.2.2", "2.16.840.1.101.3.4.2.3"]);
-
-/** @throws AttestationError UNSUPPORTED for whatever is weaker than SHA-256. */
-function checkSignatureAlgorithm(algorithm: Der): void {
-  const [oid, parameters] = sequenceOf(algorithm);
-  const name = oidOf(oid);
-  if (plainAlgorithms.has(name)) return;
-  if (name !== RSA_PSS) throw unsupported(`is signed by the algorithm ${name}`);
-  const fields = new Map(sequenceOf(parameters).map((field) => [field.tag, childrenOf(field)[0]]));
-  const hash = oidOf(sequenceOf(fields.get(0xa0))[0]); // its default, when absent, is SHA-1: refused as no value at all
-  const [mask, maskParameters] = sequenceOf(fields.get(0xa1));
-  const maskHash = oidOf(sequenceOf(maskParameters)[0]);
-  if (!sha2.has(hash) || oidOf(mask) !== MGF1 || maskHash !== hash || smallIntegerOf(fields.get(0xa2)) < 32) {
-    throw unsupported("is signed by RSA-PSS with a hash or salt that is too weak");
-  }
 }
 
 const curves = new Set(["prime256v1", "secp384r1", "secp521r1"]);

@@ -10,6 +10,7 @@ import { createAzureExample } from "../testing/azure-cvm.ts";
 import { flipped, mulberry, mutate } from "../testing/mutation.ts";
 import { refusal } from "../testing/refusal.ts";
 import { sample, samplePem, samplesAreHere } from "../testing/samples.ts";
+import { readCertificate } from "../x509.ts";
 import { type AzureEvidence, formatAzureEvidence, parseAzureEvidence } from "./azure-evidence.ts";
 import { readHclReport } from "./hcl.ts";
 import { appraiseAzure, type AzurePins, azureVerifier } from "./verify.ts";
@@ -195,6 +196,8 @@ describe.skipIf(!samplesAreHere)("evidence captured from Azure", () => {
           measurements: [measurement.toString("hex")],
           minTcb: { fmc: 0, bootloader: 4, tee: 0, snp: 24, microcode: 219 },
           vmpl: 0,
+          guestMay: ["smt"],
+          revocation: { by: "authorities", authorities: [readCertificate(endorsements[1]!).fingerprint] },
           acceptKnownBroken: ["arxiv:2605.12990"],
         },
       },

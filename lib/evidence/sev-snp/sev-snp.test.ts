@@ -6,8 +6,9 @@ import { systemRandom } from "../../random.ts";
 import type { Extension } from "../certificate.ts";
 import { readCertificates, verifyChain } from "../chain.ts";
 import { derUnsigned } from "../der-writer.ts";
-import { mediaTypes, type Verified } from "../evidence.ts";
+import { type AttestationError, mediaTypes, type NonEmpty, type Verified } from "../evidence.ts";
 import { createTestRoot } from "../testing/authority.ts";
+import { type CrlClaims, issueCrl } from "../testing/crl.ts";
 import { flipped, mulberry, mutate } from "../testing/mutation.ts";
 import { refusal } from "../testing/refusal.ts";
 import { sample, samplePem, samplesAreHere } from "../testing/samples.ts";
@@ -15,6 +16,7 @@ import { issueSnpReport, type SnpClaims, snpExtensions } from "../testing/sev-sn
 import { createSnpExample } from "../testing/sev-snp-example.ts";
 import { readCertificate } from "../x509.ts";
 import { readSnpReport } from "./report.ts";
+import type { SnpRevocation } from "./revocation.ts";
 import { certifiedTcb, hardwareIdOf, productOf, type SnpProduct } from "./tcb.ts";
 import { AMD_ROOTS, appraiseSnp, authenticateSnp, knownBroken, type SnpPins, snpVerifier } from "./verify.ts";
 
@@ -89,6 +91,88 @@ test("what the owner chose at launch can be pinned as well", () => {
   );
 });
 
+test("what the guest's policy permits has to be accepted, bit by bit", () => {
+  const permitting = (policy: bigint, guestMay: SnpPins["guestMay"]): string | undefined => {
+    try {
+      verify(issue({ policy }), undefined, { guestMay });
+      return undefined;
+    } catch (error) {
+      return (error as AttestationError).code;
+    }
+  };
+  const [plain, smt, cxl] = [0x20000n, 0x30000n, 0x220000n];
+  expect([permitting(plain, []), permitting(smt, ["smt"]), permitting(cxl, ["cxl"])]).toEqual([
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  expect([permitting(smt, []), permitting(smt, ["cxl"])]).toEqual(["MEASUREMENT", "MEASUREMENT"]);
+  expect([permitting(cxl, []), permitting(cxl | smt, ["smt"])]).toEqual(["MEASUREMENT", "MEASUREMENT"]);
+  // What it demands of the platform (one socket, AES-256, no RAPL, hidden ciphertext, no swapping) is for nobody to accept.
+  expect(permitting(0x3d20000n, [])).toBeUndefined();
+});
+
+describe("a revoked authority", () => {
+  const serial = readCertificate(ask.der).serial;
+  const list = (changes: Partial<CrlClaims> = {}): Buffer =>
+    issueCrl({ issuer: example.ark, thisUpdate: days(-30), nextUpdate: days(30), revoked: [], ...changes });
+  type Lists = Extract<SnpRevocation, { by: "lists" }>["lists"];
+  const by = (...lists: Lists): Partial<SnpPins> => ({ revocation: { by: "lists", lists } });
+  const refused = (over: Partial<SnpPins>, time = at): string =>
+    refusal(() => verify(issue(), genoaCertificates, over, time)).code;
+
+  test("is one that AMD's list names, and no other serial number is", () => {
+    expect(verify(issue(), undefined, by({ of: "VCEK", list: list() })).type).toBe("sev-snp");
+    expect(verify(issue(), undefined, by({ of: "VCEK", list: list({ revoked: ["00", "0102"] }) })).type).toBe(
+      "sev-snp",
+    );
+    expect(refused(by({ of: "VCEK", list: list({ revoked: ["0102", serial] }) }))).toBe("REVOKED");
+    expect(refused(by({ of: "VCEK", list: list() }, { of: "VCEK", list: list({ revoked: [serial] }) }))).toBe(
+      "REVOKED",
+    );
+  });
+
+  test("is one that is not pinned, where a person keeps the list", () => {
+    const authorities = (...fingerprints: NonEmpty<string>): Partial<SnpPins> => ({
+      revocation: { by: "authorities", authorities: fingerprints },
+    });
+    const [, own] = genoaCertificates.map((der) => readCertificate(der).fingerprint);
+    expect(verify(issue(), undefined, authorities("00".repeat(32), own!)).type).toBe("sev-snp");
+    expect(refused(authorities("00".repeat(32)))).toBe("ROOT");
+    expect(refused(authorities(readCertificate(example.ark.der).fingerprint))).toBe("ROOT");
+  });
+
+  test("is looked for in a list that is current, and in no other", () => {
+    const stale = by({ of: "VCEK", list: list({ nextUpdate: days(-1) }) });
+    expect(refused(stale)).toBe("STALE");
+    expect(refused(by({ of: "VCEK", list: list({ thisUpdate: days(1) }) }))).toBe("STALE");
+    expect(refused(by({ of: "VCEK", list: list() }), days(31))).toBe("STALE");
+  });
+
+  test("is looked for in the list for who signed, under the root that the certificates lead to", () => {
+    const own = { of: "VCEK", list: list() } as const;
+    expect(refused(by({ of: "VLEK", list: list() }))).toBe("ROOT");
+    const other = createTestRoot("another ARK", making);
+    const foreign = { of: "VCEK", list: list({ issuer: other }) } as const;
+    expect(refused(by(foreign))).toBe("ROOT");
+    expect(verify(issue(), undefined, by(foreign, own)).type).toBe("sev-snp");
+  });
+
+  test("is looked for in a list that its root signed, and that can be read", () => {
+    const impostor = { subject: example.ark.subject, key: createTestRoot("x", making).key };
+    expect(refused(by({ of: "VCEK", list: list({ issuer: impostor }) }))).toBe("SIGNATURE");
+    expect(refused(by({ of: "VCEK", list: list({ issuer: { subject: example.ark.subject, key: ask.key } }) }))).toBe(
+      "SIGNATURE",
+    );
+    expect(refused(by({ of: "VCEK", list: Buffer.alloc(0) }))).toBe("MALFORMED");
+    expect(refused(by({ of: "VCEK", list: Buffer.concat([list(), Buffer.of(0)]) }))).toBe("MALFORMED");
+    const genuine = list({ revoked: [serial] });
+    for (let index = 0; index < genuine.length; index++) {
+      expect(refused(by({ of: "VCEK", list: flipped(genuine, index) })), `byte ${index}`).toMatch(/^[A-Z_]+$/);
+    }
+  });
+});
+
 describe("a report is refused", () => {
   test.each<[string, string, Partial<SnpClaims>]>([
     ["for other claims", "REPORT_DATA", { reportData: Buffer.alloc(64, 9) }],
@@ -151,7 +235,7 @@ describe("a report is refused", () => {
       forged = issueSnpReport(genoa, "Genoa", key);
       return [der, ...ask.chain];
     };
-    let forged = Buffer.alloc(0);
+    let forged: Buffer = Buffer.alloc(0);
     const oid = (arcs: string): string => `1.3.6.1.4.1.3704.1.${arcs}`;
     const version2 = certificates((one) => (one.oid === oid("1") ? { ...one, value: derUnsigned(2) } : one));
     expect(refusal(() => verify(forged, version2)).code).toBe("UNSUPPORTED");
@@ -203,6 +287,8 @@ test("spoilt reports are refused cleanly", () => {
 describe.skipIf(!samplesAreHere)("reports captured from AMD's processors", () => {
   const milan = (): Buffer[] => samplePem("snp/milan-chain.pem");
   const roots = [AMD_ROOTS.Milan, AMD_ROOTS.Genoa, AMD_ROOTS.Turin] as const;
+  /** Of the authority that a chain begins with. */
+  const fingerprint = (chain: string): string => readCertificate(samplePem(chain)[0]!).fingerprint;
   const captured = (name: string): { report: Buffer; certificates: readonly Buffer[]; time: Date } => {
     const time = new Date("2025-06-01T00:00:00Z");
     switch (name) {
@@ -238,6 +324,11 @@ describe.skipIf(!samplesAreHere)("reports captured from AMD's processors", () =>
           : [{ name: "csp_id", values: ["CN=cc-us-east-2.amazonaws.com"] }],
       minTcb: { fmc: 0, bootloader: 3, tee: 0, snp: 8, microcode: 115 },
       vmpl,
+      guestMay: ["smt"],
+      revocation: {
+        by: "authorities",
+        authorities: [fingerprint("snp/milan-chain.pem"), fingerprint("snp/milan-vlek-chain.pem")],
+      },
       acceptKnownBroken: [knownBroken[product]!],
     };
   };
@@ -252,6 +343,9 @@ describe.skipIf(!samplesAreHere)("reports captured from AMD's processors", () =>
     expect(refusal(() => appraiseSnp(authentic, { ...own, minTcb: { ...own.minTcb, snp: 99 } })).code).toBe("TCB");
     expect(refusal(() => appraiseSnp(authentic, { ...own, measurements: pins.measurements })).code).toBe("MEASUREMENT");
     expect(refusal(() => appraiseSnp(authentic, { ...own, identity: pins.identity })).code).toBe("IDENTITY");
+    expect(refusal(() => appraiseSnp(authentic, { ...own, guestMay: [] })).code).toBe("MEASUREMENT");
+    const genoa = { by: "authorities", authorities: [fingerprint("snp/genoa-chain.pem")] } as const;
+    expect(refusal(() => appraiseSnp(authentic, { ...own, revocation: genoa })).code).toBe("ROOT");
     const refused = (o: { roots?: SnpPins["roots"]; at?: Date }): string =>
       refusal(() => authenticateSnp(report, certificates, { roots, at: time, ...o })).code;
     expect(refused({ roots: [AMD_ROOTS.Genoa] })).toBe("ROOT");

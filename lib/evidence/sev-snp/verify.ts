@@ -12,6 +12,8 @@ import {
 import { checkIntake } from "../intake.ts";
 import { compareBytes, comparePins, fullReportData, type Pin } from "../pins.ts";
 import { type Certificate, printable } from "../x509.ts";
+import { checkGuestPolicy, type SnpPermission } from "./guest-policy.ts";
+import { checkRevocation, type SnpRevocation, type SnpVouchers } from "./revocation.ts";
 import { readSnpReport, REPORT_BYTES, type SnpReport } from "./report.ts";
 import {
   certifiedTcb,
@@ -51,6 +53,10 @@ export interface SnpPlatformPins {
   minTcb: SnpTcb;
   /** The privilege level that has to have asked for the report; 0 is the most privileged. */
   vmpl: number;
+  /** What the guest's policy may permit of what weakens it; debugging and migration it never may. May be empty. */
+  guestMay: readonly SnpPermission[];
+  /** How it is known that AMD has not revoked the authority between its root and the processor. */
+  revocation: SnpRevocation;
   /** Broken platforms that are accepted all the same, by the name of what broke them: see `knownBroken`. May be empty. */
   acceptKnownBroken: readonly string[];
 }
@@ -77,7 +83,7 @@ export const snpVerifier: EvidenceVerifier<SnpPins> = {
   },
 };
 
-export interface AuthenticSnpReport extends SnpReport {
+export interface AuthenticSnpReport extends SnpReport, SnpVouchers {
   product: SnpProduct;
   tcb: SnpTcb;
   /** Present with a VLEK. */
@@ -92,7 +98,12 @@ export function authenticateSnp(
 ): AuthenticSnpReport {
   const report = readSnpReport(bytes);
   const what = "SEV-SNP's certificates";
-  const certificate = verifyChain(readCertificates(endorsements, what), { roots, at, what });
+  const chain = readCertificates(endorsements, what);
+  const certificate = verifyChain(chain, { roots, at, what });
+  const [, authority, root, ...more] = chain;
+  if (authority === undefined || root === undefined || more.length > 0) {
+    throw new AttestationError("MALFORMED", `${what} are not a processor's, an authority's and a root's`);
+  }
   const key = certificate.publicKey;
   if (key.asymmetricKeyDetails?.namedCurve !== "secp384r1") {
     throw new AttestationError("UNSUPPORTED", "SEV-SNP: the processor's key is not on P-384");
@@ -103,7 +114,8 @@ export function authenticateSnp(
   if (!verify("sha384", report.signed, { key, dsaEncoding: "ieee-p1363" }, report.signature)) {
     throw new AttestationError("SIGNATURE", "the SEV-SNP report's signature is wrong");
   }
-  return { ...report, product, tcb, cspId: report.signedBy === "VLEK" ? printable(cspIdOf(certificate)) : undefined };
+  const cspId = report.signedBy === "VLEK" ? printable(cspIdOf(certificate)) : undefined;
+  return { ...report, product, tcb, cspId, authority, root, at };
 }
 
 /** Compares an authentic report with what is pinned. @throws AttestationError */
@@ -120,7 +132,8 @@ export function appraiseSnpPlatform(
   report: AuthenticSnpReport,
   pins: SnpPlatformPins,
 ): Pick<Verified, "measurements" | "warnings"> {
-  checkPolicy(report.policy);
+  checkRevocation(report, pins.revocation);
+  checkGuestPolicy(report.policy, pins.guestMay);
   if (report.vmpl !== pins.vmpl) {
     throw new AttestationError(
       "MEASUREMENT",
@@ -180,28 +193,6 @@ function productOfCpu({ family, model }: { family: number; model: number }): Snp
   if (family !== 0x19) return undefined;
   if (model < 0x10) return "Milan";
   return model < 0x20 || (model >= 0xa0 && model < 0xb0) ? "Genoa" : undefined;
-}
-
-/** Of the guest's policy ("Firmware ABI" table 9): the ABI's least version in 16 bits, then one bit each. */
-const KNOWN_POLICY_BITS = 26n;
-const policyBit = { reserved: 1n << 17n, migration: 1n << 18n, debug: 1n << 19n } as const;
-
-function checkPolicy(policy: bigint): void {
-  if ((policy & policyBit.reserved) === 0n) {
-    throw new AttestationError("MALFORMED", "SEV-SNP: the guest's policy lacks the bit that is always set");
-  }
-  if (policy >> KNOWN_POLICY_BITS !== 0n) {
-    throw new AttestationError("UNSUPPORTED", "SEV-SNP: the guest's policy has bits that are unknown");
-  }
-  if ((policy & policyBit.debug) !== 0n) {
-    throw new AttestationError("DEBUG", "SEV-SNP: the guest's policy allows debugging: the host can read its memory");
-  }
-  if ((policy & policyBit.migration) !== 0n) {
-    throw new AttestationError(
-      "DEBUG",
-      "SEV-SNP: the guest's policy allows a migration agent, which can read its memory",
-    );
-  }
 }
 
 function checkMinimumTcb(which: string, tcb: SnpTcb, minimum: SnpTcb): void {

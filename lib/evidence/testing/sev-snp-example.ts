@@ -65,6 +65,8 @@ export function createSnpExample(at: Date, reportData: Buffer): SnpExample {
       identity: [{ name: "chip_id", values: ["07".repeat(64)] }],
       minTcb: tcb,
       vmpl: 0,
+      guestMay: ["smt"],
+      revocation: { by: "authorities", authorities: [readCertificate(ask.der).fingerprint] },
       acceptKnownBroken: [],
     },
     report: (changes = {}, spoil) => issueSnpReport({ ...claims, ...changes }, "Genoa", genoa.key, spoil),
