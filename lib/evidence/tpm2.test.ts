@@ -1,4 +1,12 @@
-import { createHash, createPublicKey, randomBytes, X509Certificate } from "node:crypto";
+import {
+  constants,
+  createHash,
+  createPublicKey,
+  generateKeyPairSync,
+  randomBytes,
+  sign,
+  X509Certificate,
+} from "node:crypto";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -18,6 +26,8 @@ import {
   template,
   type Tpm,
 } from "../tpm2/index.ts";
+import { nameOf, type RsaPublic } from "../tpm2/public-area.ts";
+import type { TpmSignature } from "../tpm2/signature.ts";
 import { hasSwtpm, startTestTpm, type TestTpm } from "../tpm2/testing/swtpm.ts";
 import type { Evidence, Expected, NonEmpty } from "./evidence.ts";
 import type { Pin } from "./pins.ts";
@@ -74,7 +84,8 @@ describe("a quote", () => {
     ["IDENTITY", "by another key", says(), { identity: { by: "ak-name", names: [createQuotingKey().name] } }, {}],
     ["MALFORMED", "that no TPM made", says({ magic: 0xff544348 }), {}, {}],
     ["MALFORMED", "that attests something else", says({ tag: 0x8014 }), {}, {}],
-    ["UNSUPPORTED", "signed with SHA-1", says({ hash: "sha1" }), {}, {}],
+    ["SIGNATURE", "signed with another hash than the key's own", says({ hash: "sha384" }), {}, {}],
+    ["SIGNATURE", "signed with SHA-1", says({ hash: "sha1" }), {}, {}],
     ["UNSUPPORTED", "of the SHA-1 bank", says({ selections: [{ hash: "sha1", pcrs: [7, 11] }] }), {}, {}],
     [
       "UNSUPPORTED",
@@ -109,6 +120,52 @@ describe("a quote", () => {
       key.area.attributes | decrypt,
     ]) {
       expect(refused(says({ area: { ...key.area, attributes } })).code).toBe("IDENTITY");
+    }
+  });
+
+  test("by an RSA key is by the scheme that is its own, and by an exponent that a TPM's has", () => {
+    const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    const { n = "" } = publicKey.export({ format: "jwk" });
+    const area: RsaPublic = {
+      type: "rsa",
+      nameHash: "sha256",
+      attributes: key.area.attributes,
+      authPolicy: Buffer.alloc(0),
+      scheme: { name: "rsassa", hash: "sha256" },
+      bits: 2048,
+      exponent: 0,
+      modulus: Buffer.from(n, "base64url"),
+    };
+    const { attest } = key.quote({ extraData: expected.reportData, pcrs });
+    const signed = (scheme: "rsassa" | "rsapss"): TpmSignature => {
+      const padding = scheme === "rsassa" ? constants.RSA_PKCS1_PADDING : constants.RSA_PKCS1_PSS_PADDING;
+      return { scheme, hash: "sha256", value: sign("sha256", attest, { key: privateKey, padding }) };
+    };
+    const by = (akPublic: RsaPublic, signature: TpmSignature): [Evidence, Tpm2Pins] => [
+      tpm2EvidenceOf({ attest, signature, akPublic, pcrs }),
+      { code, identity: { by: "ak-name", names: [hex(nameOf(akPublic))] } },
+    ];
+    const [good, its] = by(area, signed("rsassa"));
+    expect(tpm2Verifier.verify(good, expected, its).type).toBe("tpm2");
+    expect(refused(...by(area, signed("rsapss"))).code).toBe("SIGNATURE");
+    // With the exponent 1 a signature is the padded message itself: anybody makes it.
+    expect(refused(...by({ ...area, exponent: 1 }, signed("rsassa"))).code).toBe("UNSUPPORTED");
+    expect(refused(...by({ ...area, exponent: 3 }, signed("rsassa"))).code).toBe("UNSUPPORTED");
+    const even = Buffer.from(area.modulus);
+    even[255] = (even[255] ?? 0) & 0xfe;
+    expect(refused(...by({ ...area, modulus: even }, signed("rsassa"))).code).toBe("SIGNATURE");
+  });
+
+  test("whose r or s is nothing that a signature has is refused", () => {
+    const honest = key.quote({ extraData: expected.reportData, pcrs });
+    const { signature } = honest;
+    if (signature.scheme !== "ecdsa") throw new Error("the test key is ECDSA's");
+    const order = Buffer.from("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551", "hex");
+    for (const odd of [Buffer.alloc(0), Buffer.alloc(32), order, Buffer.alloc(32, 0xff), Buffer.alloc(48, 0xff)]) {
+      for (const half of ["r", "s"]) {
+        const spoilt = tpm2EvidenceOf({ ...honest, signature: { ...signature, [half]: odd } });
+        expect(refused(spoilt).code).toBe("SIGNATURE");
+      }
     }
   });
 
@@ -168,6 +225,61 @@ describe("an endorsement key that the evidence names", () => {
     const quoted = key.quote({ extraData: expected.reportData, pcrs });
     const signing = tpm2EvidenceOf({ ...quoted, ekPublic: key.area });
     expect(refusal(() => beginActivation(signing)).code).toBe("IDENTITY");
+  });
+
+  const { n = "" } = generateKeyPairSync("rsa", { modulusLength: 2048 }).publicKey.export({ format: "jwk" });
+  const ekOf = (changes: Partial<RsaPublic> = {}): RsaPublic => {
+    const { fixedTpm, restricted, decrypt } = objectAttribute;
+    return {
+      type: "rsa",
+      nameHash: "sha256",
+      attributes: fixedTpm | restricted | decrypt,
+      authPolicy: Buffer.alloc(32),
+      aesBits: 128,
+      bits: 2048,
+      exponent: 0,
+      modulus: Buffer.from(n, "base64url"),
+      ...changes,
+    };
+  };
+  const naming = (ekPublic: RsaPublic): Evidence =>
+    tpm2EvidenceOf({ ...key.quote({ extraData: expected.reportData, pcrs }), ekPublic });
+  const challenged = (changes: Partial<RsaPublic>) => (): unknown => beginActivation(naming(ekOf(changes)));
+
+  test("is challenged by encryption that holds, and otherwise refused cleanly", () => {
+    const modulus = (bits: number): Buffer => {
+      const { n = "" } = generateKeyPairSync("rsa", { modulusLength: bits }).publicKey.export({ format: "jwk" });
+      return Buffer.from(n, "base64url");
+    };
+    expect(challenged({})).not.toThrow();
+    expect(challenged({ aesBits: 256 })).not.toThrow();
+    for (const aesBits of [0, 1, 8, 64, 192, 257, 65_535]) {
+      expect(refusal(challenged({ aesBits })).code, `AES with ${aesBits} bits`).toBe("UNSUPPORTED");
+    }
+    for (const bits of [512, 1024]) {
+      expect(refusal(challenged({ bits, modulus: modulus(bits) })).code, `RSA with ${bits} bits`).toBe("UNSUPPORTED");
+    }
+    for (const exponent of [1, 2, 4]) {
+      expect(refusal(challenged({ exponent })).code, `exponent ${exponent}`).toBe("UNSUPPORTED");
+    }
+    expect(["UNSUPPORTED", "MALFORMED"]).toContain(refusal(challenged({ modulus: Buffer.alloc(0) })).code);
+    expect(["UNSUPPORTED", "MALFORMED"]).toContain(refusal(challenged({ modulus: Buffer.alloc(256) })).code);
+  });
+
+  test("spoilt at random is challenged or refused, cleanly", () => {
+    const below = mulberry(11);
+    const { evidence, ...rest } = naming(ekOf());
+    const { ek_public: ek, ...others } = JSON.parse(Buffer.from(evidence).toString()) as Record<string, string>;
+    const { version, attest, signature, ak_public, pcrs: values } = others;
+    for (let n = 0; n < 2000; n++) {
+      const ek_public = mutate(Buffer.from(ek ?? "", "base64"), below).toString("base64");
+      const text = JSON.stringify({ version, attest, signature, ak_public, ek_public, pcrs: values });
+      try {
+        beginActivation({ ...rest, evidence: Buffer.from(text) });
+      } catch (error) {
+        expect(error).toBeInstanceOf(AttestationError);
+      }
+    }
   });
 });
 

@@ -1,11 +1,10 @@
 import { createHash, type KeyObject, randomBytes } from "node:crypto";
 
 import { equalSecrets } from "../secret.ts";
-import { objectAttribute as attribute } from "../tpm2/constants.ts";
 import { type CredentialChallenge, makeCredential } from "../tpm2/credential.ts";
 import { TpmFormatError } from "../tpm2/marshal.ts";
 import { pcrDigest } from "../tpm2/pcr.ts";
-import { hasAttributes, nameOf, publicKeyOf, type TpmPublic } from "../tpm2/public-area.ts";
+import { nameOf, publicKeyOf, type TpmPublic } from "../tpm2/public-area.ts";
 import { parseQuote, type Quote } from "../tpm2/quote.ts";
 import { isSignedBy, type TpmSignature } from "../tpm2/signature.ts";
 import { readCertificates, verifyChain } from "./chain.ts";
@@ -19,6 +18,7 @@ import {
   type Verified,
 } from "./evidence.ts";
 import { compareBytes, comparePins, type Pin } from "./pins.ts";
+import { checkAttestationKey, checkEndorsementKey, checkKeyStrength, checkScheme } from "./tpm2-keys.ts";
 import { MAX_TPM2_EVIDENCE, parseTpm2Evidence, type Tpm2Evidence } from "./tpm2-evidence.ts";
 
 /** What is pinned of a machine with a TPM. */
@@ -79,6 +79,7 @@ export const tpm2Verifier: EvidenceVerifier<Tpm2Pins> & {
   verify(evidence, { reportData, at }, { code, identity }) {
     const read = readEvidence(evidence);
     checkAttestationKey(read.akPublic);
+    checkScheme(read.akPublic, read.signature);
     const { measurements, platform } = verifyQuote({
       key: keyOf(read.akPublic),
       attest: read.attest,
@@ -108,7 +109,7 @@ export interface QuoteToVerify {
 export function verifyQuote(quoted: QuoteToVerify): { measurements: Record<string, string>; platform: Tpm2Platform } {
   const { key, attest, signature, pcrs, extraData, code } = quoted;
   if (signature.hash === "sha1") throw new AttestationError("UNSUPPORTED", "tpm2: the quote is signed with SHA-1");
-  checkKeyStrength(key);
+  checkKeyStrength(key, "attestation key");
   if (!isSignedBy(key, attest, signature)) {
     throw new AttestationError("SIGNATURE", "tpm2: the quote is not signed by its attestation key");
   }
@@ -136,13 +137,7 @@ export function beginActivation(evidence: Evidence, random: (length: number) => 
   const { akPublic, ekPublic } = readEvidence(evidence);
   checkAttestationKey(akPublic);
   if (ekPublic === undefined) throw new AttestationError("IDENTITY", "tpm2: the evidence names no endorsement key");
-  const storage = attribute.fixedTpm | attribute.restricted | attribute.decrypt;
-  if (!hasAttributes(ekPublic, storage) || (ekPublic.attributes & attribute.sign) !== 0) {
-    throw new AttestationError("IDENTITY", "tpm2: the endorsement key is not one that only decrypts for its TPM");
-  }
-  if (ekPublic.nameHash === "sha1")
-    throw new AttestationError("UNSUPPORTED", "tpm2: the endorsement key's name is by SHA-1");
-  const ekKey = spkiDigest(keyOf(ekPublic));
+  const ekKey = spkiDigest(reading(() => checkEndorsementKey(ekPublic)));
   const akName = nameOf(akPublic);
   const secret = Buffer.from(random(32));
   const challenge = reading(() => makeCredential(ekPublic, akName, secret, random));
@@ -171,33 +166,6 @@ function readEvidence({ mediaType, evidence, endorsements }: Evidence): Tpm2Evid
 }
 
 const MAX_CERTIFICATES = 6;
-
-/** A key that its TPM made, that never leaves it, and that signs only what the TPM itself says. */
-function checkAttestationKey(area: TpmPublic): void {
-  const needed = attribute.fixedTpm | attribute.sensitiveDataOrigin | attribute.restricted | attribute.sign;
-  if (!hasAttributes(area, needed) || (area.attributes & attribute.decrypt) !== 0) {
-    throw new AttestationError("IDENTITY", "tpm2: the attestation key is not a restricted signing key of its TPM");
-  }
-  if (area.nameHash === "sha1" || area.scheme?.hash === "sha1") {
-    throw new AttestationError("UNSUPPORTED", "tpm2: the attestation key is for SHA-1");
-  }
-  if (area.type === "keyed-hash" || area.scheme === undefined) {
-    throw new AttestationError("UNSUPPORTED", "tpm2: the attestation key is not for one signature scheme");
-  }
-}
-
-const curves = ["prime256v1", "secp384r1"];
-const MIN_RSA_BITS = 2048;
-
-function checkKeyStrength(key: KeyObject): void {
-  const { namedCurve = "", modulusLength = 0 } = key.asymmetricKeyDetails ?? {};
-  if (key.asymmetricKeyType === "ec" && curves.includes(namedCurve)) return;
-  if (key.asymmetricKeyType === "rsa" && modulusLength >= MIN_RSA_BITS) return;
-  throw new AttestationError(
-    "UNSUPPORTED",
-    "tpm2: the attestation key is neither on P-256 or P-384 nor RSA of 2048 bits",
-  );
-}
 
 /** One bank, SHA-256; and a value for each PCR of it, so that none is named that the digest does not cover. */
 function checkSelection({ pcrs: selections }: Quote, values: ReadonlyMap<number, Uint8Array>): void {

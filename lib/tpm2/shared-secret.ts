@@ -36,19 +36,20 @@ export function shareSecret(key: TpmPublic, label: KdfLabel, random: RandomBytes
     case "rsa": {
       const secret = Buffer.alloc(size);
       secret.set(random(size));
-      const encrypted = publicEncrypt(
-        {
-          key: publicKeyOf(key),
-          padding: constants.RSA_PKCS1_OAEP_PADDING,
-          oaepHash: key.nameHash,
-          oaepLabel: labelBytes(label),
-        },
-        secret,
-      );
-      return { secret, encrypted };
+      return { secret, encrypted: encryptedTo(key, secret, label) };
     }
     case "keyed-hash":
       throw new TpmFormatError("the public area is of data; nothing can be encrypted to it");
+  }
+}
+
+function encryptedTo(key: TpmPublic, secret: Buffer, label: KdfLabel): Buffer {
+  const padding = constants.RSA_PKCS1_OAEP_PADDING;
+  const options = { key: publicKeyOf(key), padding, oaepHash: key.nameHash, oaepLabel: labelBytes(label) };
+  try {
+    return publicEncrypt(options, secret);
+  } catch {
+    throw new TpmFormatError("the public area holds a modulus that nothing can be encrypted to");
   }
 }
 

@@ -25,7 +25,7 @@ export interface Quoted {
   selections?: readonly PcrSelection[];
   magic?: number;
   tag?: number;
-  hash?: "sha1" | "sha256";
+  hash?: "sha1" | "sha256" | "sha384";
   area?: EccPublic;
 }
 
@@ -69,7 +69,7 @@ function attestOf({ extraData, pcrs, selections, magic, tag }: Quoted): Buffer {
     .done();
 }
 
-function signatureOf(message: Uint8Array, key: KeyObject, hash: "sha1" | "sha256" = "sha256"): TpmSignature {
+function signatureOf(message: Uint8Array, key: KeyObject, hash: Quoted["hash"] & string = "sha256"): TpmSignature {
   const raw = sign(hash, message, { key, dsaEncoding: "ieee-p1363" });
   return { scheme: "ecdsa", hash, r: raw.subarray(0, 32), s: raw.subarray(32) };
 }
