@@ -14,7 +14,8 @@ export function awsNitroProvider({ program, publicKey }: { program: string; publ
       const evidence = await nitroDocument(program, { nonce, "user-data": reportData, "public-key": publicKey });
       // What a verifier reads is read there; this is for a program that knows one of its options by another name.
       for (const [name, bytes] of Object.entries({ nonce, "user-data": reportData, "public-key": publicKey })) {
-        if (!evidence.includes(Buffer.from(bytes))) throw new Error(`${program} gave a document without what --${name} named`);
+        if (!evidence.includes(Buffer.from(bytes)))
+          throw new Error(`${program} gave a document without what --${name} named`);
       }
       return { mediaType: mediaTypes["aws-nitro"], evidence, endorsements: [] };
     },
