@@ -1,9 +1,11 @@
 /**
- * Measures what a TEE worker's policy and durable log cost: npm run bench:sign-log [-- --kills 200]
+ * Measures what a TEE worker's policy and durable log cost: npm run bench:sign-log [-- --kills 200] [--entries 1000000]
  *
  * SignMessage on the development backend and on the parts of a worker, in turns in one run, both in one process on one core;
- * then the log alone. The counter is one in memory: a chip adds its own time to each commit, not to each signature. With --kills, a process that signs is killed that many times over the same log.
+ * then the log alone. The counter is one in memory: a chip adds its own time to each commit, not to each signature. With --kills, a process that signs is killed that many times over the same log. With --entries,
+ * an account's own are looked up in a log of that many, before and after it was audited.
  */
+import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,10 +13,11 @@ import { performance } from "node:perf_hooks";
 import { parseArgs } from "node:util";
 
 import { freePorts } from "@agentkeys/e2e/harness/free-port.ts";
-import { openLogFolder, openMerkleSignLog } from "@agentkeys/keys/sign-log/index.ts";
+import { type MerkleSignLog, openLogFolder, openMerkleSignLog } from "@agentkeys/keys/sign-log/index.ts";
 import { memoryCounter } from "@agentkeys/keys/sign-log/testing/counters.ts";
 import { recordOf, signer } from "@agentkeys/keys/sign-log/testing/harness.ts";
 import { killRepeatedly } from "@agentkeys/keys/sign-log/testing/kills.ts";
+import { type OmniAccount, parseOmniAccount } from "@agentkeys/lib/account";
 import { systemClock as clock } from "@agentkeys/lib/clock";
 import { systemRandom as random } from "@agentkeys/lib/random";
 
@@ -26,12 +29,14 @@ import { table } from "../table.ts";
 import { makeBroker } from "./broker.ts";
 
 const ROUNDS = 5;
-const { values: options } = parseArgs({ options: { kills: { type: "string", default: "0" } } });
+const number = { type: "string", default: "0" } as const;
+const { values: options } = parseArgs({ options: { kills: number, entries: number } });
 const folder = mkdtempSync(join(tmpdir(), "agentkeys-bench-log-"));
 try {
   await compareBackends();
   await measureLog();
   const kills = Number(options.kills);
+  if (Number(options.entries) > 0) await measureListing(Number(options.entries));
   if (kills > 0) console.log(await killRepeatedly(mkdtempSync(join(folder, "kills-")), kills));
 } finally {
   rmSync(folder, { recursive: true });
@@ -116,4 +121,55 @@ async function measureLog(): Promise<void> {
     await log.close();
   }
   console.log(`${table(rows)}\n`);
+}
+
+/** Nine in ten entries are one account's, every ten thousandth is another's, and a third has none. */
+async function measureListing(size: number): Promise<void> {
+  const [busy, rare, none] = ["ab", "cd", "ef"].map((byte) => byte.repeat(32)) as [
+    OmniAccount,
+    OmniAccount,
+    OmniAccount,
+  ];
+  const owner = (n: number): OmniAccount =>
+    n % 10_000 === 0 ? rare : n % 10 === 0 ? parseOmniAccount(sha256(String(n))) : busy;
+  const open = async (begin: boolean): Promise<MerkleSignLog> =>
+    openMerkleSignLog({
+      ...{ files: await openLogFolder(join(folder, "listing")), counter, signer, clock, random, begin },
+      settleEvery: 16_384,
+    });
+  const counter = memoryCounter();
+  const made = await open(true);
+  for (let n = 1; n < size; n += 256)
+    await Promise.all(Array.from({ length: 256 }, (_, k) => made.append(recordOf(n + k, owner(n + k)))));
+  await made.close();
+  const log = await open(false);
+  const rows = [["entries of one in " + String(log.head.size), "pages", "found", "ms", "ms per page"]];
+  const list = async (name: string, account: OmniAccount, most: number): Promise<void> => {
+    const start = performance.now();
+    let [pages, found] = [0, 0];
+    for (let before: number | undefined = log.head.size; before !== undefined && pages < most; pages++) {
+      const page: Awaited<ReturnType<typeof log.entriesOf>> = await log.entriesOf(account, { before, limit: 50 });
+      [found, before] = [found + page.entries.length, page.next];
+    }
+    const ms = performance.now() - start;
+    rows.push([name, String(pages), String(found), ms.toFixed(1), (ms / pages).toFixed(2)]);
+  };
+  await list("unknown yet: one page of nothing", none, 1);
+  const heap = process.memoryUsage().arrayBuffers;
+  const start = performance.now();
+  await log.audit();
+  const audit = performance.now() - start;
+  const index = (process.memoryUsage().arrayBuffers - heap) / 2 ** 20;
+  for (const [name, account] of [
+    ["most", busy],
+    ["one in 10,000", rare],
+    ["none", none],
+  ] as const)
+    await list(name, account, 100);
+  console.log(`${table(rows)}\naudit and index: ${audit.toFixed(0)} ms, ${index.toFixed(1)} MiB\n`);
+  await log.close();
+}
+
+function sha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 
+import type { OmniAccount } from "@agentkeys/lib/account";
 import { type RandomBytes, randomId } from "@agentkeys/lib/random";
 
 import type { SignRecord } from "./sign-log.ts";
@@ -49,6 +50,13 @@ export function counterOf(entry: Uint8Array): bigint {
   if (typeof counter !== "string" || !/^(0|[1-9][0-9]{0,19})$/.test(counter))
     throw new Error("an entry without counter");
   return BigInt(counter);
+}
+
+/** Whose entry it is; undefined for what the log itself has to tell. The entry is one of ours. */
+export function accountOf(entry: Uint8Array): OmniAccount | undefined {
+  const bytes = Buffer.from(entry.buffer, entry.byteOffset, entry.byteLength);
+  const { omni_account } = JSON.parse(bytes.toString()) as { omni_account?: OmniAccount };
+  return omni_account;
 }
 
 /** Whether an entry is one of this account, and the one that stands at `seq`. */

@@ -1,24 +1,16 @@
-import type { OmniAccount } from "@agentkeys/lib/account";
 import type { Clock } from "@agentkeys/lib/clock";
-import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import type { RandomBytes } from "@agentkeys/lib/random";
-import {
-  consistencyProof,
-  Frontier,
-  inclusionProof,
-  leafHash,
-  type NoteSigner,
-  signCheckpoint,
-  TILE_WIDTH,
-} from "@agentkeys/lib/tlog";
+import { Frontier, leafHash, type NoteSigner, signCheckpoint } from "@agentkeys/lib/tlog";
 
 import type { MonotonicCounter } from "./counter.ts";
-import { encodeLogEvent, encodeSignEntry, type EntryPlace, isEntryOf, type LogEvent } from "./entry.ts";
+import { encodeLogEvent, encodeSignEntry, type EntryPlace, type LogEvent } from "./entry.ts";
 import { encodeFrame } from "./frame.ts";
 import type { JournalFile } from "./log-files.ts";
+import { LogReader } from "./log-reader.ts";
 import type { SettledLog } from "./settled-log.ts";
 import type { ProvableLog, SignLog, SignRecord } from "./sign-log.ts";
 import { SignLogError } from "./sign-log-error.ts";
+import { logUnavailable } from "./unavailable.ts";
 
 /** A log at some moment: what a checkpoint says of it, and what the worker's evidence covers. */
 export interface LogHead {
@@ -40,7 +32,7 @@ export interface MerkleSignLog extends SignLog, ProvableLog {
   /** The root of the tree when it had `size` entries. @throws Failure LOG_POSITION_UNKNOWN, SIGN_LOG_UNAVAILABLE */
   rootOf(size: number): Promise<Uint8Array>;
   /**
-   * Reads every entry and hash on the disk. It takes a while, and may run beside everything else; a log that is found damaged
+   * Reads every entry and hash on the disk, the newest first. It takes a while, and may run beside everything else; a log that is found damaged
    * takes no more entries. It ends early, with the number of those that it read, when the log is closed. @throws SignLogError DAMAGED
    */
   audit(): Promise<{ entries: number }>;
@@ -70,8 +62,6 @@ export interface MerkleLogParts {
 
 /** Entries of one commit: what a frame counts in 16 bits, and what a batch should not make anyone wait for. */
 const MAX_COMMIT = 256;
-/** How many bundles one page of `entriesOf` looks through: 65,536 entries. */
-const BUNDLES_PER_PAGE = 256;
 
 /** An entry that waits to be committed. */
 interface Waiting {
@@ -88,6 +78,7 @@ interface Waiting {
 export class MerkleLog implements MerkleSignLog {
   head: LogHead;
   readonly isAccepted: boolean;
+  private readonly reader: LogReader;
   private frontier: Frontier;
   private journalEnd: number;
   private counted: bigint;
@@ -106,6 +97,12 @@ export class MerkleLog implements MerkleSignLog {
     this.journalEnd = parts.journalEnd;
     this.counted = parts.counted;
     this.head = this.headOf(this.frontier, this.sign(this.frontier));
+    this.reader = new LogReader({
+      log: parts.log,
+      size: () => this.head.size,
+      onDamage: (damage) => (this.broken ??= damage),
+      random: parts.random,
+    });
   }
 
   append(record: SignRecord): Promise<{ index: bigint }> {
@@ -133,52 +130,29 @@ export class MerkleLog implements MerkleSignLog {
     }
   }
 
-  async rootOf(size: number): Promise<Uint8Array> {
-    if (size > this.head.size) throw unknownPosition();
-    return (await this.reading(Frontier.of(size, this.parts.log.subtree))).root();
+  rootOf(size: number): Promise<Uint8Array> {
+    return this.reader.rootOf(size);
   }
 
-  async inclusionProof(index: number, size: number): Promise<Uint8Array[]> {
-    if (size > this.head.size || index >= size) throw unknownPosition();
-    return this.reading(inclusionProof(index, size, this.parts.log.subtree));
+  inclusionProof(index: number, size: number): Promise<Uint8Array[]> {
+    return this.reader.inclusionProof(index, size);
   }
 
-  async consistencyProof(fromSize: number, toSize: number): Promise<Uint8Array[]> {
-    if (toSize > this.head.size || fromSize > toSize) throw unknownPosition();
-    return this.reading(consistencyProof(fromSize, toSize, this.parts.log.subtree));
+  consistencyProof(fromSize: number, toSize: number): Promise<Uint8Array[]> {
+    return this.reader.consistencyProof(fromSize, toSize);
   }
 
-  async entriesOf(
-    omniAccount: OmniAccount,
-    { before, limit }: { before: number; limit: number },
-  ): Promise<{ entries: { index: number; bytes: Uint8Array }[]; next?: number }> {
-    const { log } = this.parts;
-    const entries: { index: number; bytes: Uint8Array }[] = [];
-    const first = Math.floor((before - 1) / TILE_WIDTH);
-    for (let bundle = first; bundle >= 0; bundle--) {
-      const start = bundle * TILE_WIDTH;
-      if (first - bundle === BUNDLES_PER_PAGE) return { entries, next: start + TILE_WIDTH };
-      const here = await this.reading(log.bundle(bundle));
-      for (const [i, bytes] of [...here.entries()].slice(0, before - start).reverse()) {
-        if (!isEntryOf(bytes, omniAccount, start + i)) continue;
-        entries.push({ index: start + i, bytes: await this.reading(log.entry(start + i)) });
-        if (entries.length === limit && start + i > 0) return { entries, next: start + i };
-      }
-    }
-    return { entries };
+  entriesOf(...asked: Parameters<ProvableLog["entriesOf"]>): ReturnType<ProvableLog["entriesOf"]> {
+    return this.reader.entriesOf(...asked);
   }
 
   async audit(): Promise<{ entries: number }> {
-    let entries = 0;
     try {
-      for (let bundle = 0; bundle * TILE_WIDTH < this.head.size && !this.closed; bundle++) {
-        entries += await this.parts.log.checkBundle(bundle);
-      }
+      return await this.reader.audit(() => this.closed);
     } catch (error) {
       this.broken ??= error;
       throw error;
     }
-    return { entries };
   }
 
   ready(): Promise<void> {
@@ -187,7 +161,7 @@ export class MerkleLog implements MerkleSignLog {
   }
 
   private enqueue(encode: Waiting["encode"]): Promise<{ index: bigint }> {
-    if (this.closed) return Promise.reject(unavailable(new Error("the log was closed")));
+    if (this.closed) return Promise.reject(logUnavailable(new Error("the log was closed")));
     return new Promise((resolve, reject) => {
       this.waiting.push({ encode, resolve, reject });
       this.working ??= this.work();
@@ -201,7 +175,7 @@ export class MerkleLog implements MerkleSignLog {
         const first = await this.commit(batch.map(({ encode }) => encode));
         batch.forEach(({ resolve }, i) => resolve({ index: BigInt(first + i) }));
       } catch (error) {
-        const failure = unavailable(error);
+        const failure = logUnavailable(error);
         for (const { reject } of batch) reject(failure);
       }
       if (this.parts.log.unsettled >= this.parts.settleEvery && this.broken === undefined) {
@@ -259,7 +233,7 @@ export class MerkleLog implements MerkleSignLog {
   }
 
   private async settle(): Promise<void> {
-    await this.parts.log.settle(this.sign(this.frontier));
+    this.reader.settled(await this.parts.log.settle(this.sign(this.frontier)));
     await this.parts.journal.truncate(0);
     this.journalEnd = 0;
   }
@@ -272,25 +246,4 @@ export class MerkleLog implements MerkleSignLog {
     const origin = this.parts.signer.key.name;
     return { checkpoint, origin, size: frontier.size, root: frontier.root(), counter: this.counted };
   }
-
-  /** Damage that is met while reading is the same to a caller as a disk that cannot be read. */
-  private async reading<T>(work: Promise<T>): Promise<T> {
-    try {
-      return await work;
-    } catch (error) {
-      throw unavailable(error);
-    }
-  }
-}
-
-function unavailable(cause: unknown): Failure {
-  return new Failure(
-    ErrorReason.SIGN_LOG_UNAVAILABLE,
-    "the record of signatures cannot be written or read, so nothing is signed: its disk may be full",
-    { retryAfterMs: 5_000, cause },
-  );
-}
-
-function unknownPosition(): Failure {
-  return new Failure(ErrorReason.LOG_POSITION_UNKNOWN, "the sign log has no such entry or size, or not yet");
 }

@@ -45,17 +45,21 @@ export class SettledLog {
     this.recent.entries.push(...entries);
   }
 
-  /** Writes what is not on the disk yet, and then the checkpoint, which makes it count. */
-  async settle(checkpoint: string): Promise<void> {
+  /** Writes what is not on the disk yet, and then the checkpoint, which makes it count. @returns the full bundles that it wrote. */
+  async settle(checkpoint: string): Promise<{ index: number; entries: readonly Uint8Array[] }[]> {
     const { size } = this;
+    const bundles: { index: number; entries: readonly Uint8Array[] }[] = [];
     const names = tilesOf(size, this.settledSize);
     for (const name of names) {
       const start = name.index * TILE_WIDTH;
-      const contents =
-        name.level === "entries"
-          ? encodeBundle(this.recent.entries.slice(start - this.recent.start, start - this.recent.start + name.width))
-          : Buffer.concat(this.levels.slice(name.level, start, start + name.width) ?? []);
-      await this.files.write(tilePath(name), contents);
+      if (name.level === "entries") {
+        const entries = this.recent.entries.slice(start - this.recent.start, start - this.recent.start + name.width);
+        if (name.width === TILE_WIDTH) bundles.push({ index: name.index, entries });
+        await this.files.write(tilePath(name), encodeBundle(entries));
+      } else {
+        const hashes = this.levels.slice(name.level, start, start + name.width) ?? [];
+        await this.files.write(tilePath(name), Buffer.concat(hashes));
+      }
     }
     await this.files.write("checkpoint", Buffer.from(checkpoint));
     this.settledSize = size;
@@ -64,6 +68,7 @@ export class SettledLog {
     this.levels.settle(size);
     // Partial tiles have served their time once the full one is there.
     for (const name of names) if (name.width === TILE_WIDTH) await this.files.remove(`${tilePath(name)}.p`);
+    return bundles;
   }
 
   /** Reads back the right edge of a log that was settled at `size`. @throws SignLogError DAMAGED */
@@ -99,18 +104,18 @@ export class SettledLog {
     return entry;
   }
 
-  /** Checks every entry of a bundle against its leaf, and the leaves against the tree. @throws SignLogError DAMAGED */
-  async checkBundle(index: number): Promise<number> {
+  /** The entries of a bundle, full or not: each checked against its leaf, and the leaves against the tree. @throws SignLogError DAMAGED */
+  async checkedBundle(index: number): Promise<readonly Uint8Array[]> {
     const entries = await this.bundle(index);
     const start = index * TILE_WIDTH;
     const leaves = await this.hashes(0, start, start + entries.length);
     if (!same(entries.map(leafHash), leaves))
       throw damaged(`the entries from ${start} on are not those that were hashed`);
-    return entries.length;
+    return entries;
   }
 
-  /** The entries of bundle `index`, full or not, as they stand on the disk: unchecked. @throws SignLogError DAMAGED */
-  async bundle(index: number): Promise<readonly Uint8Array[]> {
+  /** As they stand on the disk: unchecked. */
+  private async bundle(index: number): Promise<readonly Uint8Array[]> {
     const start = index * TILE_WIDTH;
     if (start >= this.recent.start) {
       return this.recent.entries.slice(start - this.recent.start, start - this.recent.start + TILE_WIDTH);
@@ -151,10 +156,11 @@ export class SettledLog {
 
   private async readBundle(index: number, width: number): Promise<Uint8Array[]> {
     const path = tilePath({ level: "entries", index, width });
+    const bytes = (await this.files.read(path)) ?? new Uint8Array(0);
     try {
-      return parseBundle((await this.files.read(path)) ?? new Uint8Array(0), width);
+      return parseBundle(bytes, width);
     } catch (error) {
-      throw damaged(`${path} is missing or cannot be read`, error);
+      throw damaged(`${path} is missing or is no bundle of ${width} entries`, error);
     }
   }
 }

@@ -240,6 +240,19 @@ describe("what is settled", () => {
     await expect(log.append(recordOf(1))).rejects.toEqual(unavailable);
   });
 
+  test("an old entry rewritten to hide it from its account is missed, and stops the signing", async () => {
+    const made = await logWith(300, { close: true, settleEvery: 300 });
+    const path = join(made.folder, "tile/entries/000");
+    const text = readFileSync(path, "latin1");
+    const at = text.indexOf(recordOf(1).omniAccount, 20_000);
+    writeFileSync(path, text.slice(0, at) + "cd".repeat(32) + text.slice(at + 64), "latin1");
+    const log = await made.reopen();
+    const unavailable = expect.objectContaining({ reason: ErrorReason.SIGN_LOG_UNAVAILABLE }) as Error;
+    const page = { before: log.head.size, limit: 1000 };
+    await expect(log.entriesOf(recordOf(1).omniAccount, page)).rejects.toEqual(unavailable);
+    await expect(log.append(recordOf(1))).rejects.toEqual(unavailable);
+  });
+
   test("an old entry rewritten to hide or to blame somebody is never shown", async () => {
     const made = await logWith(300, { close: true, settleEvery: 300 });
     const path = join(made.folder, "tile/entries/000");
