@@ -1,24 +1,13 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 
 import type { CpioEntry } from "./cpio.ts";
-
-/** The drivers that a virtual machine needs before the state disk and the network are there, each after those that it stands on. */
-const DRIVERS = [
-  "drivers/virtio/virtio_ring.ko",
-  "drivers/virtio/virtio.ko",
-  "drivers/virtio/virtio_pci_modern_dev.ko",
-  "drivers/virtio/virtio_pci_legacy_dev.ko",
-  "drivers/virtio/virtio_pci.ko",
-  "drivers/block/virtio_blk.ko",
-  "net/core/failover.ko",
-  "drivers/net/net_failover.ko",
-  "drivers/net/virtio_net.ko",
-];
+import { type Driver, driversFor } from "./drivers.ts";
+import type { Kernel } from "./kernel.ts";
 
 export interface ImageContents {
-  /** The compiled init.c, static. */
+  /** The first process, compiled and static. */
   init: Uint8Array;
   /** The Node program that runs the worker. */
   node: string;
@@ -30,54 +19,70 @@ export interface ImageContents {
   releaseKey: string;
   /** The certificate authority of the broker (PEM), where the usual ones do not know it. */
   brokerCa?: Uint8Array;
-  /** `/etc/hosts`: there is no name server inside. */
+  /** `/etc/hosts`: names that need no name server. */
   hosts: string;
-  /** `lib/modules/VERSION/kernel` of the kernel's package. */
-  modules: string;
+  kernel: Kernel;
 }
 
+/** The PCRs that tell this image from anything else: see `measure.ts`. */
+export const MEASURED_PCRS = [4, 11, 12, 13] as const;
+
 /** What the image itself decides; the rest is the deployment's. */
-const FIXED_SETTINGS = [
-  "AGENTKEYS_KEYS_LISTEN=0.0.0.0:8443",
-  "AGENTKEYS_TEE_TPM=device:/dev/tpmrm0",
-  "AGENTKEYS_TEE_STATE_DIR=/var/lib/agentkeys/worker",
-  "AGENTKEYS_TEE_RELEASE_KEY=/app/release-key.pem",
-  "AGENTKEYS_TEE_APPROVALS=/var/lib/agentkeys/approvals.json",
-  "AGENTKEYS_TEE_QUOTED_PCRS=11",
-  "",
-].join("\n");
+function fixedSettings(settings: string): string {
+  const evidence = settingOf(settings, "AGENTKEYS_TEE_EVIDENCE") ?? "tpm2";
+  const quotes = evidence === "tpm2" || evidence === "azure-cvm";
+  const sealsByTpm = (settingOf(settings, "AGENTKEYS_TEE_SEALER") ?? "tpm2") === "tpm2";
+  return [
+    "AGENTKEYS_KEYS_LISTEN=0.0.0.0:8443",
+    // The kernel's resource manager lets only commands through that the TPM lists; AWS's own program asks for documents without it.
+    `AGENTKEYS_TEE_TPM=device:/dev/${evidence === "aws-nitro" ? "tpm0" : "tpmrm0"}`,
+    "AGENTKEYS_TEE_STATE_DIR=/var/lib/agentkeys/worker",
+    ...(sealsByTpm ? ["AGENTKEYS_TEE_RELEASE_KEY=/app/release-key.pem"] : []),
+    ...(sealsByTpm ? ["AGENTKEYS_TEE_APPROVALS=/var/lib/agentkeys/approvals.json"] : []),
+    ...(quotes ? [`AGENTKEYS_TEE_QUOTED_PCRS=${MEASURED_PCRS.join(",")}`] : []),
+    "",
+  ].join("\n");
+}
+
+/** Whether the kernel has to make reports for the worker. */
+export function needsReports(settings: string): boolean {
+  return settingOf(settings, "AGENTKEYS_TEE_EVIDENCE") === "configfs-tsm";
+}
+
+function settingOf(settings: string, name: string): string | undefined {
+  const line = settings.split("\n").findLast((each) => each.startsWith(`${name}=`));
+  return line?.slice(name.length + 1).trim();
+}
 
 /** Everything in the image's initial RAM disk, which is all that there is: init, Node with its libraries, the worker, drivers. */
 export function imageContents(contents: ImageContents): CpioEntry[] {
-  const folders = "app bin dev drivers etc lib lib64 proc sys tmp var var/lib var/lib/agentkeys".split(" ");
+  const folders = "app bin dev drivers etc lib lib64 proc run sys tmp var var/lib var/lib/agentkeys".split(" ");
+  const drivers = driversFor(contents.kernel, { reports: needsReports(contents.settings) });
+  const file = (path: string, content: string | Uint8Array): CpioEntry => ({
+    path,
+    mode: 0o100644,
+    content: Buffer.from(content),
+  });
   return [
     ...folders.map((path) => ({ path, mode: 0o040755 })),
     // The kernel opens it for the first process, before /dev is mounted.
     { path: "dev/console", mode: 0o020600, device: [5, 1] },
-    { path: "init", mode: 0o100755, content: contents.init },
-    { path: "bin/node", mode: 0o100755, content: readFileSync(contents.node) },
+    { path: "init", mode: 0o100700, content: contents.init },
+    // Who may run a program and not read it is not looked into by others of the same user (ptrace(2)).
+    { path: "bin/node", mode: 0o100711, content: readFileSync(contents.node) },
     ...librariesOf(contents.node),
-    { path: "app/main.js", mode: 0o100644, content: contents.worker },
-    { path: "app/package.json", mode: 0o100644, content: Buffer.from('{"type":"module"}\n') },
-    { path: "app/settings.env", mode: 0o100644, content: Buffer.from(`${FIXED_SETTINGS}${contents.settings}`) },
-    { path: "app/release-key.pem", mode: 0o100644, content: Buffer.from(contents.releaseKey) },
-    ...(contents.brokerCa ? [{ path: "app/broker-ca.pem", mode: 0o100644, content: contents.brokerCa }] : []),
-    { path: "etc/hosts", mode: 0o100644, content: Buffer.from(contents.hosts) },
-    {
-      path: "drivers/order",
-      mode: 0o100644,
-      content: Buffer.from(DRIVERS.map((path) => `${driver(path)}\n`).join("")),
-    },
-    ...DRIVERS.map((path) => ({
-      path: driver(path).slice(1),
-      mode: 0o100644,
-      content: readFileSync(join(contents.modules, path)),
-    })),
-  ] as CpioEntry[];
-}
-
-function driver(path: string): string {
-  return `/drivers/${basename(path)}`;
+    file("app/main.js", contents.worker),
+    file("app/package.json", '{"type":"module"}\n'),
+    file("app/settings.env", `${fixedSettings(contents.settings)}${contents.settings}`),
+    file("app/release-key.pem", contents.releaseKey),
+    ...(contents.brokerCa ? [file("app/broker-ca.pem", contents.brokerCa)] : []),
+    file("etc/hosts", contents.hosts),
+    file("etc/nsswitch.conf", "hosts: files dns\n"),
+    // What the network says of name servers is written there at run time, and is not measured.
+    { path: "etc/resolv.conf", mode: 0o120777, content: Buffer.from("/run/resolv.conf") },
+    file("drivers/order", drivers.map(({ name }) => `/drivers/${name}\n`).join("")),
+    ...drivers.map(({ name, content }: Driver) => file(`drivers/${name}`, content)),
+  ];
 }
 
 /** The shared libraries that the dynamic linker would load, and the linker itself. */

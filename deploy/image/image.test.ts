@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 
 import { cpioArchive } from "./cpio.ts";
-import { assembleUki, predictPcr11, type UkiSections } from "./uki.ts";
+import { predictPcr11 } from "./measure.ts";
+import { assembleUki, type UkiSections } from "./uki.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "agentkeys-image-"));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -1,9 +1,22 @@
 import { execFileSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
-/** Debian's own kernel for virtual machines, as it is signed by Debian's archive. */
-export function unpackKernel(folder: string): void {
+/** A kernel's Debian package, unpacked. */
+export interface Kernel {
+  version: string;
+  /** Its image. */
+  image: string;
+  /** `lib/modules/VERSION/kernel`. */
+  modules: string;
+}
+
+/** Debian's own kernel for virtual machines, as it is signed by Debian's archive; or the one in a package file. */
+export function unpackKernel(folder: string, file?: string): void {
+  if (file !== undefined) {
+    execFileSync("dpkg-deb", ["-x", file, folder]);
+    return;
+  }
   const depends = execFileSync("apt-cache", ["depends", "linux-image-cloud-amd64"], { encoding: "utf8" });
   const name = /Depends: (linux-image-\S+)/.exec(depends)?.[1];
   if (name === undefined) throw new Error("linux-image-cloud-amd64 is not known here: run apt-get update");
@@ -15,14 +28,14 @@ export function unpackKernel(folder: string): void {
   execFileSync("sh", ["-c", 'dpkg-deb -x "$1"_*.deb .', "sh", name], { cwd: folder });
 }
 
-/** Where a kernel's unpacked Debian package has its image and its drivers. */
-export function kernelIn(folder: string): { version: string; image: string; modules: string } {
-  const image = readdirSync(join(folder, "boot")).find((name) => name.startsWith("vmlinuz-"));
-  if (image === undefined) throw new Error(`there is no kernel in ${folder}/boot`);
+/** What a package was unpacked to. @throws Error where it is none of a kernel's */
+export function kernelIn(folder: string): Kernel {
+  const boot = join(folder, "boot");
+  const image = existsSync(boot) ? readdirSync(boot).find((name) => name.startsWith("vmlinuz-")) : undefined;
+  if (image === undefined) throw new Error("the package holds no kernel: it must be a linux-image-VERSION, not one that depends on it");
   const version = image.slice("vmlinuz-".length);
-  return {
-    version,
-    image: join(folder, "boot", image),
-    modules: join(folder, "lib", "modules", version, "kernel"),
-  };
+  // Where /lib is a link to /usr/lib, packages are of either form.
+  const modules = ["lib", "usr/lib"].map((lib) => join(folder, lib, "modules", version, "kernel")).find(existsSync);
+  if (modules === undefined) throw new Error(`the package of the kernel ${version} holds no modules`);
+  return { version, image: join(boot, image), modules };
 }

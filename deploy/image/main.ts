@@ -20,13 +20,16 @@ const HELP = `Builds the measured image: out/agentkeys-keys.efi, measurements.jw
   --release NAME         what this release is called, for example 1.2.0
   --release-key FILE     the release key, PEM, P-256 (openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256)
   --settings FILE        NAME=value lines: AGENTKEYS_KEYS_BROKER_URL, AGENTKEYS_KEYS_PUBLIC_URL, AGENTKEYS_TEE_SIGNER …
-  --address CIDR         the worker's address, for example 10.0.2.15/24
-  --gateway ADDRESS      its router
-  --hosts FILE           /etc/hosts of the image: there is no name server inside
+  --address CIDR         the worker's address, for example 10.0.2.15/24 (default: dhcp)
+  --gateway ADDRESS      its router, where the address is fixed
+  --resolver ADDRESS     its name server, where the address is fixed and not every name is in --hosts
+  --hosts FILE           /etc/hosts of the image: names that are not asked of the network
   --broker-ca FILE       the authority of the broker's certificate, PEM, where it is not a public one
+  --kernel FILE          a linux-image-VERSION.deb to use (default: Debian's linux-image-cloud-amd64)
+  --pcr4 HEX             what PCR 4 holds on machines whose firmware measures more than is foreseen
   --out FOLDER           where the three files are written (default: dist/image)
 
-Needs: gcc, zstd, systemd-boot-efi, and apt-get for the kernel (linux-image-cloud-amd64).`;
+Needs: gcc, zstd, xz, systemd-boot-efi, and apt-get for the kernel.`;
 
 const root = resolve(import.meta.dirname, "..", "..");
 const { values } = parseArgs({
@@ -34,44 +37,52 @@ const { values } = parseArgs({
     release: { type: "string" },
     "release-key": { type: "string" },
     settings: { type: "string" },
-    address: { type: "string" },
+    address: { type: "string", default: "dhcp" },
     gateway: { type: "string" },
+    resolver: { type: "string" },
     hosts: { type: "string" },
+    kernel: { type: "string" },
+    pcr4: { type: "string" },
     "broker-ca": { type: "string" },
     out: { type: "string", default: join(root, "dist", "image") },
     help: { type: "boolean" },
   },
 });
-const { release, settings, address, gateway, hosts, out } = values;
+const { release, settings, address, gateway, resolver, hosts, pcr4, out } = values;
 const [releaseKey, brokerCa] = [values["release-key"], values["broker-ca"]];
-if (!release || !releaseKey || !settings || !address || !gateway || !hosts || values.help) {
+const fixed = address !== "dhcp";
+const wrong = fixed ? gateway === undefined : (gateway ?? resolver) !== undefined;
+if (!release || !releaseKey || !settings || wrong || (pcr4 && !/^[0-9a-f]{64}$/.test(pcr4)) || values.help) {
   process.stdout.write(`${HELP}\n`);
   process.exit(values.help ? 0 : 2);
 }
 
 const key = createPrivateKey(readFileSync(releaseKey));
 execFileSync(process.execPath, [join(root, "build.mjs"), "keys-tee"], { cwd: root, stdio: "inherit" });
-const kernel = mkdtempSync(join(tmpdir(), "agentkeys-kernel-"));
+const unpacked = mkdtempSync(join(tmpdir(), "agentkeys-kernel-"));
 try {
-  unpackKernel(kernel);
-  const { uki, measurements } = buildImage({
-    kernel,
+  unpackKernel(unpacked, values.kernel);
+  const { uki, measurements: predicted, sha384 } = buildImage({
+    kernel: unpacked,
     release,
-    network: { address, gateway },
+    network: fixed ? { address, gateway: gateway ?? "", ...(resolver !== undefined && { resolver }) } : "dhcp",
     node: process.execPath,
     worker: readFileSync(join(root, "dist", "keys-tee", "main.js")),
     settings: readFileSync(settings, "utf8"),
     releaseKey: createPublicKey(key).export({ type: "spki", format: "pem" }).toString(),
-    hosts: readFileSync(hosts, "utf8"),
+    hosts: hosts === undefined ? "127.0.0.1 localhost\n" : readFileSync(hosts, "utf8"),
     ...(brokerCa !== undefined && { brokerCa: readFileSync(brokerCa) }),
   });
+  const measurements = pcr4 ? { ...predicted, pcrs: { ...predicted.pcrs, 4: pcr4 } } : predicted;
   mkdirSync(out, { recursive: true });
   writeFileSync(join(out, "agentkeys-keys.efi"), uki);
   writeFileSync(join(out, "measurements.jws"), (await signMeasurements(measurements, key)) + "\n");
-  const pcr11 = Buffer.from(measurements.pcrs[11] ?? "", "hex");
-  writeFileSync(join(out, "approvals.json"), formatApprovals([approve(release, new Map([[11, pcr11]]), key)]));
+  const pcrs = new Map(Object.entries(measurements.pcrs).map(([pcr, hex]) => [Number(pcr), Buffer.from(hex, "hex")]));
+  writeFileSync(join(out, "approvals.json"), formatApprovals([approve(release, pcrs, key)]));
   for (const [name, digest] of Object.entries(measurements.digests)) process.stdout.write(`${digest}  ${name}\n`);
-  process.stdout.write(`PCR 11 will be ${pcr11.toString("hex")}\n${out}\n`);
+  for (const [pcr, hex] of Object.entries(measurements.pcrs)) process.stdout.write(`PCR ${pcr} will be ${hex}\n`);
+  for (const [pcr, hex] of Object.entries(sha384)) process.stdout.write(`PCR ${pcr} (SHA-384) ${hex}\n`);
+  process.stdout.write(`${out}\n`);
 } finally {
-  rmSync(kernel, { recursive: true });
+  rmSync(unpacked, { recursive: true });
 }

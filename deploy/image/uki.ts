@@ -1,6 +1,4 @@
-import { createHash } from "node:crypto";
-
-/** What a unified kernel image holds, in the order in which systemd-stub measures it. */
+/** What a unified kernel image holds. */
 export interface UkiSections {
   linux: Uint8Array;
   osrel: Uint8Array;
@@ -8,25 +6,8 @@ export interface UkiSections {
   initrd: Uint8Array;
 }
 
-const MEASURED = ["linux", "osrel", "cmdline", "initrd"] as const;
 /** In the file, the kernel comes last: it unpacks itself over what follows it in memory. */
 const LAID_OUT = ["osrel", "cmdline", "initrd", "linux"] as const;
-
-/**
- * PCR 11 of a machine that boots the image (SHA-256 bank), in lower-case hex: systemd-stub extends it with the name of each section,
- * a NUL behind it, and then with the section itself (`systemd-measure(1)`); nothing later extends it, since no systemd runs inside.
- */
-export function predictPcr11(sections: UkiSections): string {
-  let pcr: Buffer = Buffer.alloc(32);
-  const extend = (event: Uint8Array): void => {
-    pcr = sha256(pcr, sha256(event));
-  };
-  for (const name of MEASURED) {
-    extend(Buffer.from(`.${name}\0`));
-    extend(sections[name]);
-  }
-  return pcr.toString("hex");
-}
 
 const SECTION_HEADER = 40;
 const ALIGN_FILE = 512;
@@ -93,10 +74,4 @@ function align(value: number, to: number): number {
 
 function padded(bytes: Buffer, to: number): Buffer {
   return Buffer.concat([bytes, Buffer.alloc(align(bytes.length, to) - bytes.length)]);
-}
-
-function sha256(...parts: Uint8Array[]): Buffer {
-  const hash = createHash("sha256");
-  for (const part of parts) hash.update(part);
-  return hash.digest();
 }
