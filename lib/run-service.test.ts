@@ -4,7 +4,7 @@ import { createLog, type Logger } from "./log.ts";
 import { noFlags, runService, type Service } from "./run-service.ts";
 import { serviceHelp } from "./settings/help.ts";
 import { SettingsError } from "./settings/index.ts";
-import { integer, listenAddress, optional, required, text } from "./settings/kinds.ts";
+import { integer, listenAddress, oneOf, optional, required, text } from "./settings/kinds.ts";
 
 class Refused extends Error {}
 
@@ -93,6 +93,7 @@ test("the help of a service names each setting, and what holds where it is not s
       AGENTKEYS_C: optional("how many", integer(0, 9), 3),
       AGENTKEYS_D: optional("whose", text, undefined),
       AGENTKEYS_E: optional("for whom", text, ["one", "two"]),
+      AGENTKEYS_F: optional("which", oneOf("red", "green", "blue"), "red"),
     },
   });
   expect(help).toBe(`Usage: npm run start:it [FLAGS]
@@ -114,6 +115,8 @@ Settings, from the environment:
       whose
   AGENTKEYS_E
       for whom (one, two)
+  AGENTKEYS_F
+      which: red, green or blue (red)
 
 Exit status 78 says that a setting is wrong, and standard error which.
 `);

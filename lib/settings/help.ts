@@ -11,7 +11,7 @@ export function serviceHelp(o: {
 }): string {
   const flags = Object.entries(o.flags ?? {});
   const settings = Object.entries(o.settings).map(
-    ([name, setting]) => `  ${name}\n      ${setting.describe}${unset(setting)}\n`,
+    ([name, setting]) => `  ${name}\n      ${setting.describe}${choice(setting)}${unset(setting)}\n`,
   );
   return `Usage: ${o.command}${flags.length > 0 ? " [FLAGS]" : ""}
 
@@ -21,6 +21,10 @@ Settings, from the environment:
 ${settings.join("")}
 Exit status 78 says that a setting is wrong, and standard error which.
 `;
+}
+
+function choice({ parse: { words = [] } }: Setting<unknown>): string {
+  return words.length > 1 ? `: ${words.slice(0, -1).join(", ")} or ${words.at(-1)}` : "";
 }
 
 function unset({ fallback }: Setting<unknown>): string {

@@ -7,9 +7,15 @@ export interface Setting<T> {
   /** One line for `--help` and the documentation. */
   readonly describe: string;
   /** Turns the text into a value or throws a `SettingError` with what is expected, never repeating a secret value. */
-  readonly parse: (text: string) => T;
+  readonly parse: Parse<T>;
   /** The value when the variable is not set; `undefined` stands for "must be set". */
   readonly fallback: { readonly value: T } | undefined;
+}
+
+export interface Parse<T> {
+  (text: string): T;
+  /** All that may be said, where that is a choice of a few words. */
+  readonly words?: readonly string[];
 }
 
 /** What is wrong with one or more settings; the process prints it and exits with 78 (EX_CONFIG). */

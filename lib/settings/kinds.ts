@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 
-import { type Setting, SettingError } from "./index.ts";
+import { type Parse, type Setting, SettingError } from "./index.ts";
 
 /** An address to listen on; port 0 lets the system choose. */
 export interface ListenAddress {
@@ -10,12 +10,12 @@ export interface ListenAddress {
 }
 
 /** Makes a setting that must be given. */
-export function required<T>(describe: string, parse: (text: string) => T): Setting<T> {
+export function required<T>(describe: string, parse: Parse<T>): Setting<T> {
   return { describe, parse, fallback: undefined };
 }
 
 /** Makes a setting with a value for when it is not given. */
-export function optional<T, F>(describe: string, parse: (text: string) => T, fallback: F): Setting<T | F> {
+export function optional<T, F>(describe: string, parse: Parse<T>, fallback: F): Setting<T | F> {
   return { describe, parse, fallback: { value: fallback } };
 }
 
@@ -66,12 +66,13 @@ export function integer(min: number, max: number): (text: string) => number {
 }
 
 /** One of a few words. */
-export function oneOf<const W extends string>(...words: W[]): (text: string) => W {
-  return (text) => {
+export function oneOf<const W extends string>(...words: W[]): Parse<W> {
+  const parse = (text: string): W => {
     const word = words.find((w) => w === text);
     if (word === undefined) throw new SettingError(`must be one of ${words.join(", ")}`);
     return word;
   };
+  return Object.assign(parse, { words });
 }
 
 /** Items separated by commas, white space around them ignored. */

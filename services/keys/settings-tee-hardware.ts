@@ -36,14 +36,18 @@ export type EvidenceSettings =
   | { by: "soft"; issuerFile: string };
 
 export const hardwareSettings = {
-  AGENTKEYS_TEE_TPM: optional("where the TPM is, or none", tpmAddress, { device: "/dev/tpmrm0" }),
-  AGENTKEYS_TEE_ROOT_KEY: optional(
-    "where the root key is: in memory or in the TPM",
-    oneOf("memory", "tpm"),
-    "memory" as const,
+  AGENTKEYS_TEE_TPM: optional(
+    "where the TPM is: device:PATH, unix:PATH, tcp:HOST:PORT or none (device:/dev/tpmrm0)",
+    tpmAddress,
+    { device: "/dev/tpmrm0" },
   ),
+  AGENTKEYS_TEE_ROOT_KEY: optional("where the root key is", oneOf("memory", "tpm"), "memory" as const),
   AGENTKEYS_TEE_SEALER: optional("what seals the master secret", oneOf("tpm2", "aws-kms"), "tpm2" as const),
-  AGENTKEYS_TEE_SEAL_PCRS: optional("the PCRs that the master secret is sealed to", list(pcr), undefined),
+  AGENTKEYS_TEE_SEAL_PCRS: optional(
+    "the PCRs that the master secret is sealed to, by commas; or else a release key",
+    list(pcr),
+    undefined,
+  ),
   AGENTKEYS_TEE_RELEASE_KEY: optional(
     "PEM file of the key whose releases open the master secret",
     publicKey,
