@@ -140,7 +140,7 @@ async function continuation(
   };
   try {
     await witnessLog(head, { connection, policy, stateFolder: stateFolderOf(context), again });
-    return { name: "continuation", found: `of what this machine saw before: ${head.size} entries` };
+    return { name: "continuation", found: `of what this machine saw before; entries: ${head.size}` };
   } catch (error) {
     const problem = problemOf(error);
     if (!problem.reason.startsWith("SIGN_LOG_")) throw problem;

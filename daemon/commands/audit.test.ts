@@ -87,7 +87,7 @@ test("shows the account's own signatures, the newest first, each proven", async 
       { index: 0 },
     ],
   });
-  expect((await audit()).stdout).toMatch(/^3 of this account's; each stands in the log of 4 entries/m);
+  expect((await audit()).stdout).toMatch(/^Of this account: 3. Each stands in the log, which has 4 in all/m);
 });
 
 test("goes through as many pages as it is asked for", async () => {

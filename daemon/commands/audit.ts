@@ -84,7 +84,7 @@ export async function auditSignatures(context: Context, { limit = "50" }: { limi
     },
     [
       ...table([["NO", "WHEN (UTC)", "WHAT", "OUTCOME", "MESSAGE (SHA-256)", "SESSION"], ...rows]),
-      `${entries.length} of this account's; each stands in the log of ${log.size} entries, which goes on from what this machine saw before.`,
+      `Of this account: ${entries.length}. Each stands in the log, which has ${log.size} in all and goes on from what this machine saw before.`,
     ],
   );
 }
