@@ -214,6 +214,13 @@ describe("the counter", () => {
     await expect(log.append(recordOf(2))).rejects.toEqual(unavailable);
   });
 
+  test("goes up with so many entries, were the clock held still to spare it", async () => {
+    const { log, counter } = await freshLog({ countEveryMs: 1000, settleEvery: 64 });
+    const start = counter.value;
+    for (let i = 0; i < 200; i++) await log.append(recordOf(i));
+    expect(counter.value).toBe(start + 3n);
+  });
+
   test("is spared where it may be, and covers everything when the log is closed", async () => {
     let now = 1_790_000_000_000;
     const { log, counter, reopen } = await freshLog({ countEveryMs: 1000, clock: () => now });

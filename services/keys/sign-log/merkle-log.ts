@@ -83,6 +83,8 @@ export class MerkleLog implements MerkleSignLog {
   private journalEnd: number;
   private counted: bigint;
   private countedAt = -Infinity;
+  /** How many entries there were then. */
+  private countedSize: number;
   private waiting: Waiting[] = [];
   private working: Promise<void> | undefined;
   private closed = false;
@@ -96,6 +98,7 @@ export class MerkleLog implements MerkleSignLog {
     this.frontier = parts.frontier;
     this.journalEnd = parts.journalEnd;
     this.counted = parts.counted;
+    this.countedSize = parts.frontier.size;
     this.head = this.headOf(this.frontier, this.sign(this.frontier));
     this.reader = new LogReader({
       log: parts.log,
@@ -190,10 +193,12 @@ export class MerkleLog implements MerkleSignLog {
   /** @returns the index of the first entry. */
   private async commit(encoders: readonly Waiting["encode"][]): Promise<number> {
     if (this.broken !== undefined) throw new Error("the sign log takes no more entries", { cause: this.broken });
-    const { log, journal, counter, clock, random, countEveryMs } = this.parts;
+    const { log, journal, counter, clock, random, countEveryMs, settleEvery } = this.parts;
     const time = clock();
     const first = this.frontier.size;
-    const counts = counter !== "none" && !(Math.abs(time - this.countedAt) < countEveryMs);
+    // The clock is the host's, and may stand still: so many entries are counted whatever it says.
+    const soon = Math.abs(time - this.countedAt) < countEveryMs && first - this.countedSize < settleEvery;
+    const counts = counter !== "none" && !soon;
     const next = counts ? this.counted + 1n : this.counted;
     const entries = encoders.map((encode, i) => encode({ seq: first + i, time, counter: next, random }));
     const leaves = entries.map(leafHash);
@@ -230,6 +235,7 @@ export class MerkleLog implements MerkleSignLog {
     }
     this.counted = counted;
     this.countedAt = time;
+    this.countedSize = this.frontier.size;
   }
 
   private async settle(): Promise<void> {

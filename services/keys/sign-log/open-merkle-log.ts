@@ -33,7 +33,7 @@ export interface MerkleSignLogOptions {
    * out and is slow: with a longer time, what was cut off within it is not found by the counter, but by those who kept a checkpoint.
    */
   countEveryMs?: number;
-  /** After how many entries tiles are written and the journal is begun anew. Default 1024. */
+  /** After how many entries tiles are written and the journal is begun anew, and the counter is increased, were it early. Default 1024. */
   settleEvery?: number;
 }
 
