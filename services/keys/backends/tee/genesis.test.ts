@@ -1,4 +1,5 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { mkdtemp, readFile, rename, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -265,5 +266,24 @@ describe("the state file on a disk", () => {
     expect((await deriveFor(again.key, "log")).equals(await deriveFor(key, "log"))).toBe(true);
     await expect(stat(`${path}.new`)).rejects.toThrow("ENOENT");
     expect(await readFile(path, "utf8")).toMatch(/^\{\n {2}"version": 1,/);
+  });
+
+  test("that is a link, a pipe or far too long is not opened, and nothing is waited for", async () => {
+    const path = join(folder, "state.json");
+    const file = createStateFile(path, wholeFiles(systemSteps));
+    const machine = memoryMachine();
+    await boot({ ...partsOf(machine), file, allowGenesis: true });
+    await rename(path, join(folder, "kept"));
+    await symlink(join(folder, "kept"), path);
+    await expect(boot({ ...partsOf(machine), file })).rejects.toThrow("ELOOP");
+    await rm(path);
+    execFileSync("mkfifo", [path]);
+    expect(await refusalOf(boot({ ...partsOf(machine), file }))).toContain("is no JSON object");
+    await rm(path);
+    await writeFile(path, "");
+    await truncate(path, 2 ** 34);
+    expect(await refusalOf(boot({ ...partsOf(machine), file }))).toContain("is no JSON object");
+    await rename(join(folder, "kept"), path);
+    expect((await boot({ ...partsOf(machine), file })).how).toBe("opened");
   });
 });

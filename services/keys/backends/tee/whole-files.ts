@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 
 /** Files that are read and replaced as a whole. Tests end the process between any two steps. */
 export interface WholeFiles {
-  /** `undefined` where there is none. A file longer than `maxBytes` is cut there: it will not parse. */
+  /** `undefined` where there is none. No link is followed, and no pipe waited for. A file longer than `maxBytes` is cut there: it will not parse. */
   read(path: string, maxBytes: number): Promise<string | undefined>;
   /** Who reads it, and who comes after a crash or a power cut, finds the old contents or the new ones. */
   replace(path: string, contents: string): Promise<void>;
@@ -43,7 +43,7 @@ export function wholeFiles(steps: ReplaceSteps): WholeFiles {
   return {
     read: async (path, maxBytes) => {
       try {
-        const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+        const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
         try {
           const buffer = Buffer.alloc(maxBytes);
           let length = 0;
