@@ -30,4 +30,6 @@ const worker: Service = {
   },
 };
 
+// Node would start its inspector, which shows the whole memory to whoever connects on this machine.
+process.on("SIGUSR1", () => undefined);
 await runService(worker, process.argv.slice(2), process);

@@ -118,6 +118,12 @@ export function readTeeSettings(env: Environment): TeeSettings {
       "NODE_TLS_REJECT_UNAUTHORIZED must not be 0: whoever is on the way could answer in the broker's place",
     );
   }
+  const opening = /--(?:inspect|heap|cpu-prof|report|diagnostic|abort-on)/;
+  if (opening.test(env["NODE_OPTIONS"] ?? "")) {
+    problems.push(
+      "NODE_OPTIONS must not open the process's memory to a debugger or a file: the master secret is in it",
+    );
+  }
   const metricsListen = values.AGENTKEYS_KEYS_METRICS_LISTEN;
   if (metricsListen !== undefined && !isLoopback(metricsListen.host)) {
     problems.push("AGENTKEYS_KEYS_METRICS_LISTEN must be a loopback address: the worker's only other port is attested");

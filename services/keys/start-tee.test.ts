@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
@@ -66,6 +66,15 @@ describe.skipIf(!hasSwtpm("the TEE worker's start", process.env))("the TEE worke
 
   /** Runs main-tee.ts as a process of its own; gives its status and what it said. */
   async function run(changes: Record<string, string>, ...args: string[]): Promise<{ code: number; text: string }> {
+    return runAnd(() => undefined, changes, ...args);
+  }
+
+  /** The same, with what is to be done whenever it said more. */
+  async function runAnd(
+    onText: (text: string, child: ChildProcess) => void,
+    changes: Record<string, string>,
+    ...args: string[]
+  ): Promise<{ code: number; text: string }> {
     const program = join(import.meta.dirname, "main-tee.ts");
     const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), program, ...args], {
       env: { PATH: process.env["PATH"], ...env, ...changes },
@@ -73,7 +82,7 @@ describe.skipIf(!hasSwtpm("the TEE worker's start", process.env))("the TEE worke
     });
     let text = "";
     for (const stream of [child.stdout, child.stderr])
-      stream.setEncoding("utf8").on("data", (part: string) => (text += part));
+      stream.setEncoding("utf8").on("data", (part: string) => onText((text += part), child));
     const [code] = (await once(child, "close")) as [number];
     return { code, text };
   }
@@ -210,6 +219,20 @@ describe.skipIf(!hasSwtpm("the TEE worker's start", process.env))("the TEE worke
     await expect(clientOf(server).getAttestation({ nonceHex: "ab".repeat(16) })).resolves.toBeDefined();
     await server.close();
     await (await start(false)).close();
+  });
+
+  test("opens its memory to no debugger, whoever asks it to", async () => {
+    const asked = await run({ NODE_OPTIONS: "--inspect=0" });
+    expect(asked).toMatchObject({ code: 78 });
+    expect(asked.text).toContain("NODE_OPTIONS must not");
+    let signals = 0;
+    const signalled = await runAnd((text, child) => {
+      if (!text.includes("sign log audited") || signals++ > 0) return;
+      child.kill("SIGUSR1");
+      child.kill("SIGTERM");
+    }, {});
+    expect(signalled).toMatchObject({ code: 0 });
+    expect(signalled.text).not.toContain("Debugger listening");
   });
 
   test("one at the same TPM with another disk, or another place for the root key, is refused, and nothing changes", async () => {

@@ -7,6 +7,7 @@ import { Registry, serveMetrics } from "@agentkeys/lib/metrics";
 import { type RandomBytes, systemRandom } from "@agentkeys/lib/random";
 import type { RunningServer } from "@agentkeys/lib/rpc";
 
+import { warnOfCoreDumps } from "./backends/tee/core-dumps.ts";
 import { tryEvidence } from "./backends/tee/evidence-trial.ts";
 import { claimFolder } from "./backends/tee/folder-claim.ts";
 import { boot } from "./backends/tee/genesis.ts";
@@ -54,6 +55,7 @@ export async function startTeeWorker(
 ): Promise<RunningTeeWorker> {
   const bootId = Buffer.from(random(16)).toString("hex");
   const identity = createTlsIdentity({ names: namesOf(settings), clock, random });
+  await warnOfCoreDumps(log);
   await mkdir(settings.stateFolder, { recursive: true, mode: 0o700 });
   const claim = await claimFolder(settings.stateFolder, random);
   const undo: (() => Promise<void>)[] = [() => claim.release()];
