@@ -55,6 +55,18 @@ test("one passes at a time, and the next after a rest as long as the work", asyn
   expect(await next).toBe("done");
 });
 
+test("a clock that is put forward meanwhile makes nobody wait for it", async () => {
+  const { turnstile, rests, time } = make();
+  const { state, work } = held();
+  const passed = turnstile.pass("a", work);
+  await settled();
+  time.now = 86_400_000;
+  state.end();
+  await passed;
+  await settled();
+  expect(rests.map(({ ms }) => ms)).toEqual([10_000]);
+});
+
 test("work that fails lets the next one pass", async () => {
   const { turnstile, rests } = make();
   await expect(turnstile.pass("a", () => Promise.reject(new Error("broken")))).rejects.toThrow("broken");

@@ -17,11 +17,14 @@ export interface TurnstileOptions {
   waiting: { ofOne: number; ofAll: number };
 }
 
+/** The longest rest, in milliseconds, whatever the clock says that the work took: it may have been put forward. */
+const LONGEST_REST = 10_000;
+
 /** Sources that are counted one by one in a minute; whoever comes after that many shares one count with the others. */
 const MAX_SOURCES = 10_000;
 
 /**
- * One piece of work at a time, and after each as long a rest as it took: whoever asks, and however often, what the work needs (a TPM, which
+ * One piece of work at a time, and after each as long a rest as it took, to ten seconds: whoever asks, and however often, what the work needs (a TPM, which
  * has other things to do) is free half of the time.
  */
 export function createTurnstile({ clock, sleep, perMinute, waiting }: TurnstileOptions): Turnstile {
@@ -54,7 +57,7 @@ export function createTurnstile({ clock, sleep, perMinute, waiting }: TurnstileO
         try {
           return await work();
         } finally {
-          took = Math.max(0, clock() - begun);
+          took = Math.min(Math.max(0, clock() - begun), LONGEST_REST);
         }
       });
       last = turn.then(
