@@ -9,6 +9,7 @@ import { basicConstraints, type Extension, keyUsage, selfSigned } from "./certif
 import { readCertificates, readPem, verifyChain } from "./chain.ts";
 import { bitStringOf, derTag, oidOf, readDer, sequenceOf, timeOf, unsignedOf, booleanOf, childrenOf } from "./der.ts";
 import { der, derBits, derOid, derSequence, derTime, derUnsigned, derUtf8 } from "./der-writer.ts";
+import type { AttestationError } from "./evidence.ts";
 import { createTestRoot, type TestAuthority, type TestKeys } from "./testing/authority.ts";
 import { flipped } from "./testing/mutation.ts";
 import { refusal } from "./testing/refusal.ts";
@@ -98,6 +99,64 @@ describe("a chain", () => {
     expect(refused(under([...plain, unknown(true)]))).toBe("UNSUPPORTED");
     expect(refused(under([...plain, unknown(false), unknown(false)]))).toBe("MALFORMED");
     expect(refused([root.endEntity("leaf", { extensions: [unknown(true)] }).der, root.der])).toBe("UNSUPPORTED");
+  });
+
+  describe("to a TPM's endorsement key", () => {
+    const EK = "2.23.133.8.1";
+    const usage = (...oids: readonly string[]): Extension => ({
+      oid: "2.5.29.37",
+      critical: false,
+      value: derSequence(...oids.map(derOid)),
+    });
+    /** Key encipherment, and key agreement. */
+    const [enciphers, agrees] = [0x20, 0x08].map((octet): Extension => {
+      const value = derBits(Buffer.of(octet), Math.log2(octet));
+      return { oid: "2.5.29.15", critical: true, value };
+    });
+    const ca = [basicConstraints({}), keyUsage("keyCertSign")];
+    const outcome = (
+      leafSays: readonly Extension[],
+      caSays: readonly Extension[] = [],
+      keys: TestKeys = "RSA",
+    ): string => {
+      const maker = root.authority("maker", { extensions: [...ca, ...caSays] });
+      const chain = [maker.endEntity("leaf", { extensions: leafSays, keys }).der, ...maker.chain];
+      const rules = { roots: [readCertificate(root.der).fingerprint], at, what: "test" } as const;
+      const verify = (): unknown => verifyChain(readCertificates(chain, "test"), { ...rules, purpose: "endorsement" });
+      try {
+        verify();
+        return "good";
+      } catch (error) {
+        return (error as AttestationError).code;
+      }
+    };
+
+    test("says so, itself or by its authority, and says nothing else", () => {
+      expect(outcome([enciphers!, usage(EK)])).toBe("good");
+      expect(outcome([enciphers!, usage("2.23.133.8.9", EK)])).toBe("good");
+      expect(outcome([enciphers!], [usage(EK)])).toBe("good");
+      expect(outcome([enciphers!])).toBe("ROOT");
+      expect(outcome([enciphers!, usage("1.3.6.1.5.5.7.3.1")])).toBe("ROOT");
+      expect(outcome([enciphers!, usage("1.3.6.1.5.5.7.3.1")], [usage(EK)])).toBe("ROOT");
+      expect(outcome([enciphers!, usage(EK)], [usage("2.23.133.8.3")])).toBe("ROOT");
+      expect(outcome([enciphers!, usage("2.5.29.37.0")])).toBe("ROOT");
+    });
+
+    test("is a key that secrets are sent to, in the way of its kind", () => {
+      expect(outcome([agrees!, usage(EK)], [], "P-256")).toBe("good");
+      expect(outcome([agrees!, usage(EK)], [], "RSA")).toBe("ROOT");
+      expect(outcome([enciphers!, usage(EK)], [], "P-256")).toBe("ROOT");
+      expect(outcome([keyUsage("digitalSignature"), usage(EK)])).toBe("ROOT");
+      expect(outcome([usage(EK)])).toBe("ROOT");
+    });
+
+    test("signs no evidence, nor does anything else that was certified for a purpose of its own", () => {
+      const signs = keyUsage("digitalSignature");
+      expect(refused([root.endEntity("leaf", { extensions: [signs, usage(EK)] }).der, root.der])).toBe("ROOT");
+      expect(refused(under([...ca, usage("1.3.6.1.5.5.7.3.1")]))).toBe("ROOT");
+      const critical = { ...usage("1.3.6.1.5.5.7.3.1"), critical: true };
+      expect(refused([root.endEntity("leaf", { extensions: [signs, critical] }).der, root.der])).toBe("ROOT");
+    });
   });
 
   test("cannot be changed in any byte", () => {

@@ -8,9 +8,14 @@ export interface ChainRules {
   at: Date;
   /** For messages: whose certificates these are. */
   what: string;
-  /** What the end entity's key is for; evidence is signed, unless told otherwise, and only a credential is encrypted to a key. */
-  purpose?: "signature" | "encryption";
+  /** What the end entity's key is for: to sign evidence, unless told otherwise; or to be a TPM's endorsement key, which secrets are sent to. */
+  purpose?: Purpose;
 }
+
+type Purpose = "signature" | "endorsement";
+
+/** tcg-kp-EKCertificate ("TCG EK Credential Profile", section 3.5). */
+const ENDORSEMENT_KEY = "2.23.133.8.1";
 
 /** What these certificates may say with the critical bit; an extension that is not understood must not be passed over. */
 const understood = new Set([
@@ -27,7 +32,7 @@ const MAX_CERTIFICATES = 10;
 
 /**
  * Verifies certificates, the end entity's first and the pinned root last (RFC 5280 section 6): every signature, name,
- * validity, the CA flag, path lengths, key usage and critical extensions. Returns the end entity's certificate.
+ * validity, the CA flag, path lengths, key usage, extended key usage and critical extensions. Returns the end entity's certificate.
  * @throws AttestationError MALFORMED, UNSUPPORTED, ROOT, STALE, SIGNATURE
  */
 export function verifyChain(
@@ -42,6 +47,7 @@ export function verifyChain(
   if (!roots.includes(root.fingerprint)) {
     throw new AttestationError("ROOT", `${what}: the root "${root.name}" (SHA-256 ${root.fingerprint}) is not pinned`);
   }
+  checkPurpose(chain, purpose, what);
   chain.forEach((certificate, index) => {
     checkCriticalExtensions(certificate, what);
     checkValidity(certificate, at, what);
@@ -96,13 +102,30 @@ function checkValidity({ notBefore, notAfter, name }: Certificate, at: Date, wha
   throw new AttestationError("STALE", `${what}: the certificate "${name}" is valid from ${period} only`);
 }
 
-function checkEndEntity({ ca, usage, name }: Certificate, purpose: "signature" | "encryption", what: string): void {
+function checkEndEntity({ ca, usage, publicKey, name }: Certificate, purpose: Purpose, what: string): void {
   if (ca) throw new AttestationError("ROOT", `${what}: "${name}" is an authority and may not sign evidence itself`);
-  if (purpose === "signature" && usage !== undefined && !usage.digitalSignature) {
+  if (purpose === "signature") {
+    if (usage?.digitalSignature ?? true) return;
     throw new AttestationError("ROOT", `${what}: the key of "${name}" is not for signatures`);
   }
-  if (purpose === "encryption" && usage?.keyEncipherment !== true) {
-    throw new AttestationError("ROOT", `${what}: the key of "${name}" is not for encryption`);
+  const encrypts = publicKey.asymmetricKeyType === "ec" ? usage?.keyAgreement : usage?.keyEncipherment;
+  if (encrypts !== true) throw new AttestationError("ROOT", `${what}: the key of "${name}" is not for encryption`);
+}
+
+/**
+ * An authority of a maker of hardware may certify other things as well, whose keys are in nobody's hardware. What a certificate says
+ * that it is for narrows it and those below it. Makers of TPMs say that one is for endorsement keys, there or above; makers
+ * of processors say nothing.
+ */
+function checkPurpose(chain: readonly Certificate[], purpose: Purpose, what: string): void {
+  const said = chain.filter(({ extendedUsage }) => extendedUsage !== undefined);
+  const accepted = purpose === "endorsement" ? ENDORSEMENT_KEY : undefined;
+  const other = said.find(({ extendedUsage }) => accepted === undefined || extendedUsage?.includes(accepted) !== true);
+  if (other !== undefined) {
+    throw new AttestationError("ROOT", `${what}: "${other.name}" is for ${other.extendedUsage?.join(", ") ?? ""} only`);
+  }
+  if (accepted !== undefined && said.length === 0) {
+    throw new AttestationError("ROOT", `${what}: nothing says that it is for endorsement keys (${accepted})`);
   }
 }
 

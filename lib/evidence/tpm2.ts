@@ -204,7 +204,7 @@ function verifyIdentity(
   }
   const what = "tpm2: the endorsement key";
   const chain = readCertificates(endorsements, what);
-  const leaf = verifyChain(chain, { roots: pins.roots, at, what, purpose: "encryption" });
+  const leaf = verifyChain(chain, { roots: pins.roots, at, what, purpose: "endorsement" });
   if (spkiDigest(leaf.publicKey) !== activated.ekKey) {
     throw new AttestationError("IDENTITY", `${what} certificate is for another key than the one that was activated`);
   }

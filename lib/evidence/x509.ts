@@ -37,8 +37,9 @@ export interface Certificate {
   readonly ca: boolean;
   readonly pathLength: number | undefined;
   /** RFC 5280 section 4.2.1.3; absent where the certificate says nothing. */
-  readonly usage:
-    { digitalSignature: boolean; keyEncipherment: boolean; keyCertSign: boolean; cRLSign: boolean } | undefined;
+  readonly usage: Readonly<Record<keyof typeof usageBits, boolean>> | undefined;
+  /** Object identifiers of RFC 5280 section 4.2.1.12; absent where the certificate says nothing. */
+  readonly extendedUsage: readonly string[] | undefined;
 }
 
 /** The largest seen is 1,800 bytes (AMD's, with RSA-4096). */
@@ -74,6 +75,7 @@ export function readCertificate(bytes: Uint8Array): Certificate {
     extensions,
     ...readBasicConstraints(extensions.get("2.5.29.19")?.value),
     usage: readKeyUsage(extensions.get("2.5.29.15")?.value),
+    extendedUsage: readExtendedUsage(extensions.get("2.5.29.37")?.value),
   };
 }
 
@@ -125,11 +127,29 @@ function readBasicConstraints(value: Buffer | undefined): { ca: boolean; pathLen
   return { ca: booleanOf(ca), pathLength: pathLength === undefined ? undefined : smallIntegerOf(pathLength) };
 }
 
+const usageBits = {
+  digitalSignature: 0x80,
+  keyEncipherment: 0x20,
+  keyAgreement: 0x08,
+  keyCertSign: 0x04,
+  cRLSign: 0x02,
+} as const;
+
 function readKeyUsage(value: Buffer | undefined): Certificate["usage"] {
   if (value === undefined) return undefined;
   const octet = bitStringOf(readDer(value)).bits[0] ?? 0;
-  const has = (bit: number): boolean => (octet & bit) !== 0;
-  return { digitalSignature: has(0x80), keyEncipherment: has(0x20), keyCertSign: has(0x04), cRLSign: has(0x02) };
+  const has = (name: keyof typeof usageBits): boolean => (octet & usageBits[name]) !== 0;
+  return {
+    digitalSignature: has("digitalSignature"),
+    keyEncipherment: has("keyEncipherment"),
+    keyAgreement: has("keyAgreement"),
+    keyCertSign: has("keyCertSign"),
+    cRLSign: has("cRLSign"),
+  };
+}
+
+function readExtendedUsage(value: Buffer | undefined): Certificate["extendedUsage"] {
+  return value === undefined ? undefined : sequenceOf(readDer(value)).map(oidOf);
 }
 
 function malformed(what: string): AttestationError {
