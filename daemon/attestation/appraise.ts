@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 import type { GetAttestationResponse } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
 import {
   type ActivatedKey,
@@ -78,6 +80,9 @@ export function examine(
     const value = appraiseEvidence({ mediaType, evidence, endorsements }, expected, platforms);
     return { found: verifiedInWords(value), value };
   });
+  if (claims !== undefined && verified?.type === "aws-nitro") {
+    check("evidence key", () => ({ found: documentKey(verified, claims), value: true }));
+  }
   const whole = claims !== undefined && verified !== undefined && checks.every(({ error }) => error === undefined);
   return { checks, ...(whole && { appraisal: { claims, verified } }) };
 }
@@ -104,6 +109,14 @@ function claimChecks(claims: Claims, { nonce, connection, at }: Asked, policy: P
     ["settings", () => settingsOf(claims, policy)],
     ["sign log", () => same("IDENTITY", "log.vkey", claims.log.vkey, policy.logKey)],
   ];
+}
+
+/** A document of Nitro's names a key by itself: AWS signs that it is the one of this connection, whatever the claims say. */
+function documentKey({ identity }: Verified, claims: Claims): string {
+  const key = identity["public_key"];
+  if (key === undefined) throw new AttestationError("REPORT_DATA", "the Nitro document names no public_key");
+  const digest = createHash("sha256").update(Buffer.from(key, "hex")).digest();
+  return same("REPORT_DATA", "SHA-256 of the document's public_key", hex(digest), hex(claims.tlsSpkiSha256));
 }
 
 function same(code: AttestationErrorCode, name: string, found: string, expected: string): string {

@@ -239,6 +239,8 @@ describe("nothing but a nonce leaves, and the call fails, when", () => {
     ],
     ["a setting is there that the policy does not know", "MEASUREMENT", {}, { settings: {} }],
     ["a setting is missing", "MEASUREMENT", {}, { settings: { general_messages: false, more: 1 } }],
+    ["its hardware names another key", "REPORT_DATA", { documentKey: createTlsIdentity(START).spki }, {}],
+    ["its hardware names no key", "REPORT_DATA", { documentKey: null }, {}],
     ["its claims are old", "STALE", { claims: (c) => ({ ...c, issuedAt: c.issuedAt - 62 }) }, {}],
     ["its claims are from the future", "STALE", { claims: (c) => ({ ...c, issuedAt: c.issuedAt + 32 }) }, {}],
     ["its claims cannot be read", "MALFORMED", { answer: (a) => ({ ...a, claims: Buffer.from("{}") }) }, {}],

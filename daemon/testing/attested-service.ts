@@ -1,4 +1,4 @@
-import { createHash, generateKeyPairSync, type KeyObject, randomBytes, X509Certificate } from "node:crypto";
+import { createHash, generateKeyPairSync, type KeyObject, X509Certificate } from "node:crypto";
 
 import type { Interceptor, ServiceImpl } from "@connectrpc/connect";
 
@@ -23,6 +23,8 @@ import { createMemoryLog, type MemoryLog } from "./memory-log.ts";
 /** A TLS key and its self-signed certificate. */
 export interface TlsIdentity {
   tls: { cert: Buffer; key: Buffer };
+  /** SubjectPublicKeyInfo, DER. */
+  spki: Buffer;
   spkiSha256: Buffer;
 }
 
@@ -48,6 +50,8 @@ export interface AttestedServiceOptions {
   claims?: (claims: Claims) => Claims;
   /** Changes what it answers, after that. */
   answer?: (answer: EvidenceAnswer) => EvidenceAnswer;
+  /** The key in the evidence, where that is not the one of its TLS certificate. */
+  documentKey?: Buffer | null;
   port?: number;
   handlers?: Partial<ServiceImpl<typeof KeyService>>;
   signLog?: Partial<ServiceImpl<typeof SignLogService>>;
@@ -75,11 +79,12 @@ export type TestHardware = ReturnType<typeof createTestHardware>;
 export function createTestHardware(now: number) {
   const validity = { notBefore: new Date(now - 100 * 24 * HOUR), notAfter: new Date(now + 100 * 24 * HOUR) };
   const root = createTestRoot("Test root", { random: systemRandom, validity });
-  const zone = root.authority("Test zone");
-  const leaf = zone.endEntity("Test enclave");
+  const brief = { notBefore: new Date(now - 20 * 24 * HOUR), notAfter: new Date(now + 20 * 24 * HOUR) };
+  const zone = root.authority("Test zone", { validity: brief });
+  const leaf = zone.endEntity("Test enclave", { validity: brief });
   return {
     rootSha256: createHash("sha256").update(root.der).digest("hex"),
-    sign: (o: { nonce: Uint8Array; reportData: Uint8Array; at: number; publicKey: Buffer }): Buffer =>
+    sign: (o: { nonce: Uint8Array; reportData: Uint8Array; at: number; publicKey: Buffer | null }): Buffer =>
       issueNitroDocument(
         {
           moduleId: "i-0123456789abcdef0-enc0123456789abcdef",
@@ -113,6 +118,7 @@ export function createTlsIdentity(now: number, key: KeyObject = p256()): TlsIden
   const spki = new X509Certificate(pem).publicKey.export({ format: "der", type: "spki" });
   return {
     tls: { cert: Buffer.from(pem), key: Buffer.from(key.export({ format: "pem", type: "pkcs8" })) },
+    spki,
     spkiSha256: createHash("sha256").update(spki).digest(),
   };
 }
@@ -168,7 +174,12 @@ export async function startAttestedService(options: AttestedServiceOptions): Pro
             const claims = encodeClaims(options.claims?.(genuine) ?? genuine);
             const at = clock();
             const reportData = claimsDigest(claims);
-            const evidence = hardware.sign({ nonce, reportData, at, publicKey: randomBytes(32) });
+            const evidence = hardware.sign({
+              nonce,
+              reportData,
+              at,
+              publicKey: options.documentKey === undefined ? identity.spki : options.documentKey,
+            });
             const answer = { mediaType: mediaTypes["aws-nitro"], evidence, endorsements: [], claims };
             return options.answer?.(answer) ?? answer;
           },

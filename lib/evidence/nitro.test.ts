@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 
 import { systemRandom } from "../random.ts";
 import { type Cbor, decodeCbor, encodeCbor } from "./cbor.ts";
-import { mediaTypes, type Verified } from "./evidence.ts";
+import { type AttestationError, mediaTypes, type Verified } from "./evidence.ts";
 import { appraiseNitro, authenticateNitro, AWS_NITRO_ROOT, type NitroPins, nitroVerifier } from "./nitro.ts";
 import { createTestRoot } from "./testing/authority.ts";
 import { flipped, mulberry, mutate } from "./testing/mutation.ts";
@@ -12,6 +12,7 @@ import { type NitroClaims, type NitroForgery, signCose } from "./testing/nitro.t
 import { createNitroExample, nitroSignerUnder } from "./testing/nitro-example.ts";
 import { refusal } from "./testing/refusal.ts";
 import { sample, samplesAreHere } from "./testing/samples.ts";
+import { readCertificate } from "./x509.ts";
 
 const at = new Date("2026-03-01T12:00:00Z");
 const minutes = (n: number): Date => new Date(at.getTime() + n * 60_000);
@@ -140,6 +141,32 @@ describe("a document is refused", () => {
     expect(offer({ mediaType: mediaTypes.tdx, evidence, endorsements: [] })).toBe("NOT_ACCEPTED");
     expect(offer({ mediaType, evidence: Buffer.alloc(20_000), endorsements: [] })).toBe("MALFORMED");
   });
+});
+
+test("a certificate that is valid for long is refused: nothing would tell that it was revoked", () => {
+  const days = (n: number): Date => minutes(n * 24 * 60);
+  const under = (zonalDays: number, leafDays: number): Buffer => {
+    const long = createTestRoot("long", {
+      random: systemRandom,
+      validity: { notBefore: days(-9999), notAfter: days(9999) },
+    });
+    const between = long.authority("zonal", { validity: { notBefore: days(-1), notAfter: days(zonalDays - 1) } });
+    const leaf = between.endEntity("i-0", { validity: { notBefore: days(-1), notAfter: days(leafDays - 1) } });
+    roots = [readCertificate(long.der).fingerprint];
+    return issue({}, {}, { ...leaf, chain: between.chain });
+  };
+  let roots: NitroPins["roots"] = pins.roots;
+  const outcome = (document: Buffer): string => {
+    try {
+      return verify(document, { pins: { roots } }).type;
+    } catch (error) {
+      return (error as AttestationError).code;
+    }
+  };
+  expect(outcome(under(21, 1))).toBe("aws-nitro");
+  expect(outcome(under(45, 45))).toBe("aws-nitro");
+  expect(outcome(under(46, 1))).toBe("UNSUPPORTED");
+  expect(outcome(under(20, 46))).toBe("UNSUPPORTED");
 });
 
 test("no byte of a document can be changed", () => {

@@ -75,6 +75,7 @@ export function authenticateNitro(
   const fields = readPayload(payload);
   const chain = certificatesOf(fields);
   const leaf = verifyChain(chain, { roots, at, what: "the Nitro document's certificates" });
+  checkShortLived(chain);
   checkSignature(leaf, protectedHeader, payload, signature);
   if (fields.get("digest") !== "SHA384") throw unsupported("has another digest than SHA384");
   const timestamp = fields.get("timestamp");
@@ -178,6 +179,15 @@ function certificatesOf(fields: Fields): Certificate[] {
   const list = [certificate, ...(bundle as readonly Cbor[]).toReversed()];
   if (!list.every((item) => Buffer.isBuffer(item))) throw malformed("has certificates that are not bytes");
   return readCertificates(list, "the Nitro document's certificates");
+}
+
+/** 20 days is the longest that AWS issues below its root, hours for what signs. */
+const MAX_LIFETIME_MS = 45 * 86_400_000;
+
+/** AWS's revocation lists are not read, for documents are appraised at once and what signs them ends soon. So it has to. */
+function checkShortLived(chain: readonly Certificate[]): void {
+  const long = chain.slice(0, -1).find(({ notBefore, notAfter }) => +notAfter - +notBefore > MAX_LIFETIME_MS);
+  if (long !== undefined) throw unsupported(`has a certificate, "${long.name}", that is valid for more than 45 days`);
 }
 
 function checkSignature(leaf: Certificate, protectedHeader: Buffer, payload: Buffer, signature: Buffer): void {
