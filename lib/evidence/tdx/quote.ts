@@ -32,6 +32,8 @@ export interface TdReport {
   mrOwnerConfig: Buffer;
   rtmrs: readonly [Buffer, Buffer, Buffer, Buffer];
   reportData: Buffer;
+  /** Since 1.5: which services are bound to it, that may look into it; zeros where none is. */
+  mrServiceTd: Buffer | undefined;
 }
 
 /** Of an SGX enclave: 384 bytes. */
@@ -99,6 +101,7 @@ function readTdReport(report: Buffer): TdReport {
     mrOwnerConfig: field(280, 48),
     rtmrs: [field(328, 48), field(376, 48), field(424, 48), field(472, 48)],
     reportData: field(520, 64),
+    mrServiceTd: report.length < TD_REPORT_BYTES["1.5"] ? undefined : field(600, 48),
   };
 }
 

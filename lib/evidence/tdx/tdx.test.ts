@@ -43,6 +43,10 @@ test.each(["4", "5/1.0", "5/1.5"] as const)("a quote of version %s is verified",
   });
 });
 
+test("a guest may have what only it uses: protection keys, key locker, linear address separation, counters", () => {
+  expect(verify(issue({ attributes: 0x80000000d8000000n })).type).toBe("tdx");
+});
+
 test("what the owner chose at launch can be pinned as well", () => {
   const identity = [{ name: "mrconfigid", values: ["07".repeat(48)] }] as const;
   expect(verify(issue({ mrConfigId: fill(48, 7) }), { pins: { identity } }).identity).toEqual({
@@ -60,6 +64,10 @@ describe("a quote is refused", () => {
     ["of a debug guest", "DEBUG", { attributes: 0x10000001n }],
     ["of a guest that may be profiled", "DEBUG", { attributes: 0x10000020n }],
     ["of a guest that may be migrated", "DEBUG", { attributes: 0x30000000n }],
+    ["of a guest whose page tables the host may play with", "DEBUG", { attributes: 0n }],
+    ["with an attribute that nobody knows", "UNSUPPORTED", { attributes: 0x10010000n }],
+    ["of a guest that provisions devices", "UNSUPPORTED", { attributes: 0x4000000010000000n }],
+    ["of a guest that services are bound to", "DEBUG", { form: "5/1.5", mrServiceTd: fill(48, 1) }],
     ["by a debug quoting enclave", "DEBUG", { qe: { ...claims.qe, attributes: fill(16, 0x13) } }],
     ["by somebody's own quoting enclave", "IDENTITY", { qe: { ...claims.qe, mrSigner: fill(32, 9) } }],
     ["by another enclave of Intel's", "IDENTITY", { qe: { ...claims.qe, isvProdId: 1 } }],

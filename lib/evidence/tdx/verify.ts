@@ -103,6 +103,7 @@ export function authenticateTdx(
 export function appraiseTdx(authentic: AuthenticTd, pins: TdxPins): Verified {
   const { measurements, warnings } = appraiseTdxPlatform(authentic, pins);
   const { td, pck } = authentic;
+  refusePendingPages(td);
   const rtmrs = Object.fromEntries(td.rtmrs.map((rtmr, index) => [`rtmr${index}`, rtmr.toString("hex")]));
   const found = {
     ppid: pck.ppid.toString("hex"),
@@ -171,17 +172,46 @@ function checkPlatformIs({ fmspc, pceId }: PckClaims, { tcbInfo }: Collateral): 
   compareBytes(tcbInfo.pceId, pceId, "TCB", "TDX: the collateral is for another platform: PCE id");
 }
 
-/** TD attributes ("Intel TDX Module ABI", TD_ATTRIBUTES): bits 0 to 7 are for guests that may be looked into. */
-function refuseDebug({ attributes }: TdReport): void {
-  if ((attributes & 0xffn) !== 0n) {
+/**
+ * TD attributes ("Intel TDX Module ABI", TD_ATTRIBUTES): bits 0 to 7 are for guests that may be looked into, the others known here for
+ * what a guest uses by itself. XFAM, which registers it may use, lets nobody in.
+ */
+const attribute = {
+  debug: 0xffn,
+  linearAddressSeparation: 1n << 27n,
+  noPendingPageExceptions: 1n << 28n,
+  migratable: 1n << 29n,
+  protectionKeys: 1n << 30n,
+  keyLocker: 1n << 31n,
+  performanceCounters: 1n << 63n,
+} as const;
+const knownAttributes = Object.values(attribute).reduce((all, bit) => all | bit);
+
+function refuseDebug({ attributes, mrServiceTd }: TdReport): void {
+  if ((attributes & attribute.debug) !== 0n) {
     throw new AttestationError("DEBUG", "TDX: the guest's attributes allow debugging or profiling by the host");
   }
-  if ((attributes & (1n << 29n)) !== 0n) {
+  if ((attributes & attribute.migratable) !== 0n) {
     throw new AttestationError(
       "DEBUG",
       "TDX: the guest's attributes allow migration, by a domain that can read its memory",
     );
   }
+  if ((attributes & ~knownAttributes) !== 0n) {
+    throw new AttestationError("UNSUPPORTED", "TDX: the guest has attributes that are unknown");
+  }
+  if (mrServiceTd?.some((byte) => byte !== 0)) {
+    throw new AttestationError("DEBUG", "TDX: service domains are bound to the guest, which can reach into it");
+  }
+}
+
+/** Without it a host can take a page away and have the guest handle an exception anywhere. A paravisor (Azure's) sees to it by itself. */
+function refusePendingPages({ attributes }: TdReport): void {
+  if ((attributes & attribute.noPendingPageExceptions) !== 0n) return;
+  throw new AttestationError(
+    "DEBUG",
+    "TDX: the guest's attributes allow exceptions for pages that the host takes away",
+  );
 }
 
 function checkVerdict({ status, advisories }: TcbVerdict, pins: TdxPlatformPins): string[] {

@@ -175,6 +175,8 @@ export interface QuoteClaims {
   mrConfigId: Buffer;
   rtmrs: readonly [Buffer, Buffer, Buffer, Buffer];
   reportData: Buffer;
+  /** In a report of TDX 1.5: the services that are bound to the guest; none unless told otherwise. */
+  mrServiceTd?: Buffer;
   qe: { attributes: Buffer; mrSigner: Buffer; isvProdId: number; isvSvn: number };
   /** Zeros after the quote. */
   padding: number;
@@ -236,6 +238,7 @@ function body(claims: QuoteClaims): Buffer {
   claims.mrConfigId.copy(report, 184);
   claims.rtmrs.forEach((rtmr, index) => rtmr.copy(report, 328 + 48 * index));
   claims.reportData.copy(report, 520);
+  claims.mrServiceTd?.copy(report, 600);
   return claims.form === "4"
     ? report
     : Buffer.concat([u16(claims.form === "5/1.5" ? 3 : 2), u32(report.length), report]);
