@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { canonicalJson } from "./canonical-json.ts";
 import { type Claims, claimsDigest, encodeClaims, parseClaims } from "./claims.ts";
 import { AttestationError, type AttestationErrorCode } from "./evidence.ts";
+import { mulberry, mutate } from "./testing/mutation.ts";
 
 const VKEY = `signer-1.example+a1b2c3d4+${"A".repeat(44)}`;
 const claims: Claims = {
@@ -75,6 +76,12 @@ describe("refuses", () => {
     ["a setting that is an object", "MALFORMED", () => changed('"general_messages":false', '"general_messages":{}')],
     ["a setting with a list of numbers", "MALFORMED", () => changed('["broker.example"]', "[1]")],
     ["an escape that needs none", "MALFORMED", () => changed("broker.example", "broker\\u002eexample")],
+    ["half a character", "MALFORMED", () => changed("broker.example", "\\ud800")],
+    ["half a character in the log's name", "MALFORMED", () => changed("signer-1.example", "\\ud800")],
+    ["what clears a terminal", "MALFORMED", () => changed("broker.example", "\u009b2J")],
+    ["what turns the direction of writing, in a list", "MALFORMED", () => changed('"broker.example"', '"\u202ea"')],
+    ["half a character in a name", "MALFORMED", () => changed('"general_messages"', '"\\udc00"')],
+    ["what is nested without end", "MALFORMED", () => Buffer.from("[".repeat(16_000))],
     ["more than 16 KiB", "MALFORMED", () => Buffer.from(text + " ".repeat(16 * 1024))],
     ...["eat_nonce", "iat", "boot_id", "tls_spki_sha256", "tls_exporter", "identity_pub", "signer_version", "log"].map(
       (name): [string, AttestationErrorCode, () => Uint8Array] => [
@@ -99,6 +106,35 @@ describe("refuses", () => {
     expect(error).toBeInstanceOf(AttestationError);
     expect((error as AttestationError).code).toBe(code);
   });
+});
+
+test("what is read from spoilt claims is what they say, to the byte, and all else is refused cleanly", () => {
+  const [bytes, below] = [Buffer.from(text), mulberry(7)];
+  const pieces = [
+    "\\ud800",
+    "\u202e",
+    "\u0000",
+    '"iat":1,',
+    "{",
+    "[",
+    "\\u0061",
+    "\u00e4",
+    "-0",
+    "1e3",
+    " ",
+    "__proto__",
+  ];
+  for (let n = 0; n < 5000; n++) {
+    const at = below(bytes.length);
+    const piece = Buffer.from(pieces[below(pieces.length)] ?? "");
+    const inserted = Buffer.concat([bytes.subarray(0, at), piece, bytes.subarray(at + below(2) * piece.length)]);
+    const spoilt = below(2) === 0 ? mutate(bytes, below) : inserted;
+    try {
+      expect(Buffer.from(encodeClaims(parseClaims(spoilt)))).toEqual(spoilt);
+    } catch (error) {
+      expect(error, spoilt.toString()).toBeInstanceOf(AttestationError);
+    }
+  }
 });
 
 describe("canonical JSON", () => {

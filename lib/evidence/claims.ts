@@ -46,8 +46,8 @@ export interface LogHead {
   root: Uint8Array;
 }
 
-/** The text form of an Ed25519 key that signs notes (c2sp.org/signed-note). */
-export const VERIFIER_KEY = /^[^+\s]{1,255}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}$/;
+/** The text form of an Ed25519 key that signs notes (c2sp.org/signed-note); its name is printable ASCII here. */
+export const VERIFIER_KEY = /^[!-*,-~]{1,255}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}$/;
 
 /** Far more than claims take. */
 const MAX_BYTES = 16 * 1024;
@@ -136,7 +136,13 @@ function parseSettings(value: JsonValue): Record<string, SettingValue> {
   return settings;
 }
 
+/** What moves a cursor, turns the direction of writing, hides something or is half a character: a person reviews these texts. */
+const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/u;
+
 function settingValue(name: string, value: JsonValue): SettingValue {
+  const texts = Array.isArray(value) ? (value as readonly JsonValue[]) : [value];
+  if (texts.some((text) => typeof text === "string" && UNPRINTABLE.test(text)))
+    throw malformed(`settings.${name} has characters that cannot be shown`);
   if (typeof value === "string" || typeof value === "boolean") return value;
   if (typeof value === "number") return integer(`settings.${name}`, value);
   if (Array.isArray(value)) {
