@@ -134,7 +134,11 @@ describe("stops everything, and keeps what it knew, when", () => {
     await see(honest());
     const [file = ""] = readdirSync(join(folder, "state")).filter((name) => name.endsWith(".json"));
     writeFileSync(join(folder, "state", file), "{}");
-    expect(await see(honest())).toMatchObject({ reason: "STATE_DAMAGED" });
+    const problem = await see(honest());
+    expect(problem).toMatchObject({ reason: "STATE_DAMAGED" });
+    // Signing out removes the session, and must not make anybody forget this.
+    expect(problem?.text).not.toContain("logout");
+    expect(problem?.text).toContain(`remove ${join(folder, "state", file)}`);
   });
 });
 

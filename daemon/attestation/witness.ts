@@ -7,7 +7,7 @@ import { printable } from "../printable.ts";
 import { Problem, problemOf } from "../problem.ts";
 import { checkFolder, makeFolder } from "../state/folder.ts";
 import { withLock } from "../state/lock.ts";
-import { damaged, readPrivateFile, writePrivateFile } from "../state/private-file.ts";
+import { readPrivateFile, writePrivateFile } from "../state/private-file.ts";
 
 /** What a key service's hardware vouched for of its sign log. */
 export interface SeenHead extends TreeHead {
@@ -30,8 +30,14 @@ export interface LogSource {
 export interface Witness {
   /** @throws Problem SIGN_LOG_ROLLED_BACK, SIGN_LOG_FORKED, STATE_* */
   see(head: SeenHead, source: LogSource): Promise<void>;
-  /** Has a checkpoint proven to be of the same log as the head that was seen last; remembers nothing. @throws as `see` */
-  agree(checkpoint: TreeHead, source: Pick<LogSource, "consistencyProof">): Promise<void>;
+  /**
+   * Has the checkpoint of an answer proven to be of the same log as the head that was seen last, and none from before that. `ask` may be
+   * called twice: while it went on, another process of this machine may have seen a newer head. Remembers nothing. @throws as `see`
+   */
+  agree<Answer extends { checkpoint: TreeHead }>(
+    ask: () => Promise<Answer>,
+    source: Pick<LogSource, "consistencyProof">,
+  ): Promise<Answer>;
 }
 
 /** `logKey`: the log's verifier key, which no two logs have in common. */
@@ -44,16 +50,23 @@ export function openWitness(stateFolder: string, logKey: string): Witness {
     const text = await readPrivateFile(path);
     if (text === undefined) return undefined;
     const kept = parse(text, logKey);
-    if (kept === undefined) throw damaged(path);
+    if (kept === undefined) throw forgotten(path);
     return kept;
   };
 
   return {
-    async agree(checkpoint, source) {
+    async agree(ask, source) {
+      const first = await ask();
       const kept = await read();
-      if (kept === undefined) return;
-      const [earlier, later] = kept.size <= checkpoint.size ? [kept, checkpoint] : [checkpoint, kept];
-      await requireConsistency(earlier, later, source, path);
+      if (kept === undefined) return first;
+      const answer = first.checkpoint.size < kept.size ? await ask() : first;
+      const { checkpoint } = answer;
+      if (checkpoint.size < kept.size) {
+        const shown = `it shows its sign log as it was with ${checkpoint.size} entries`;
+        throw rolledBack(`${shown}, and it had ${kept.size} when this machine last saw it`, path);
+      }
+      await requireConsistency(kept, checkpoint, source, path);
+      return answer;
     },
 
     async see(head, source) {
@@ -114,6 +127,17 @@ function rolledBack(why: string, path: string): Problem {
     "standing",
     `The key service was put back to an earlier state: ${why}. Everything was stopped.`,
     { remedy: remedy(path) },
+  );
+}
+
+function forgotten(path: string): Problem {
+  return new Problem(
+    "STATE_DAMAGED",
+    "configuration",
+    `${path} is damaged: what this machine saw of the key service's sign log is lost.`,
+    {
+      remedy: `Put it back from a backup; if there is none, remove ${path}: this machine then believes the log that it sees next.`,
+    },
   );
 }
 

@@ -73,6 +73,12 @@ function entry(seq: number, account = ACCOUNT, outcome = "signed"): Uint8Array {
   );
 }
 
+/** The log when it had that many entries. */
+function asItWas(size: number): MemoryLog {
+  const whole = service.log;
+  return { ...whole, entries: whole.entries.slice(0, size), root: () => whole.root(size) };
+}
+
 const audit = (...argv: string[]) => machine.agentkeys("audit", "signatures", ...argv);
 
 test("shows the account's own signatures, the newest first, each proven", async () => {
@@ -98,6 +104,24 @@ test("goes through as many pages as it is asked for", async () => {
   expect((await audit("--limit", "0")).code).toBe(2);
 });
 
+test("asks once more where another process of this machine saw a longer log meanwhile", async () => {
+  const [earlier, now] = [asItWas(2), service.log];
+  let asked = 0;
+  const current = (): MemoryLog => (asked === 0 ? earlier : now);
+  shown = {
+    ...now,
+    get entries() {
+      return current().entries;
+    },
+    root: async () => {
+      const root = await current().root();
+      asked++;
+      return root;
+    },
+  };
+  expect(JSON.parse((await audit("--json")).stdout)).toMatchObject({ log: { size: 4 } });
+});
+
 describe("is not deceived by", () => {
   const refused = async (reason: string): Promise<void> => {
     const outcome = await audit("--json");
@@ -116,7 +140,19 @@ describe("is not deceived by", () => {
     await audit();
     shown = createMemoryLog();
     shown.entries = [entry(0), entry(1)];
-    await refused("SIGN_LOG_FORKED");
+    await refused("SIGN_LOG_ROLLED_BACK");
+  });
+
+  test("a log as it was before the last entries, with a good signature", async () => {
+    shown = asItWas(2);
+    await refused("SIGN_LOG_ROLLED_BACK");
+  });
+
+  test("an entry that is no record", async () => {
+    service.log.entries = [Buffer.from(`["${ACCOUNT}"]`)];
+    await refused("SIGN_LOG_UNPROVEN");
+    service.log.entries = [Buffer.from(`"${ACCOUNT}"`)];
+    await refused("SIGN_LOG_");
   });
 
   test("entries that are not in the log", async () => {

@@ -41,14 +41,17 @@ export async function auditSignatures(context: Context, { limit = "50" }: { limi
   const access = await openAccess(context);
   const entries: Entry[] = [];
   let head: TreeHead | undefined;
+  const witness = openWitness(stateFolderOf(context), logKey);
   for (let pageToken = ""; entries.length < wanted;) {
-    const page = await access.signLog.listEntries({
-      omniAccount: access.enrolment.omniAccount,
-      pageSize: Math.min(PAGE, wanted - entries.length),
-      pageToken,
-    });
-    const checkpoint = proven(() => verifyCheckpoint(page.checkpoint, logKey));
-    await openWitness(stateFolderOf(context), logKey).agree(checkpoint, {
+    const ask = async () => {
+      const page = await access.signLog.listEntries({
+        omniAccount: access.enrolment.omniAccount,
+        pageSize: Math.min(PAGE, wanted - entries.length),
+        pageToken,
+      });
+      return { page, checkpoint: proven(() => verifyCheckpoint(page.checkpoint, logKey)) };
+    };
+    const { page, checkpoint } = await witness.agree(ask, {
       consistencyProof: (fromSize, toSize) => consistencyProof(access, fromSize, toSize),
     });
     head ??= checkpoint;
@@ -153,8 +156,10 @@ function timeOf(t: unknown): string {
 
 function parse(entry: Uint8Array): Partial<Record<string, string | number>> {
   try {
-    return JSON.parse(Buffer.from(entry).toString("utf8")) as Partial<Record<string, string | number>>;
+    const value: unknown = JSON.parse(Buffer.from(entry).toString("utf8"));
+    if (typeof value === "object" && value !== null) return value;
   } catch {
-    throw unproven("an entry is no JSON");
+    // Said below.
   }
+  throw unproven("an entry is no record");
 }
