@@ -14,7 +14,7 @@ import { authenticateNitro } from "@agentkeys/lib/evidence/nitro";
 import { permittedIn } from "@agentkeys/lib/evidence/sev-snp/guest-policy";
 import { authenticateSnp } from "@agentkeys/lib/evidence/sev-snp/verify";
 import { authenticateTdx } from "@agentkeys/lib/evidence/tdx/verify";
-import { parseTpm2Evidence } from "@agentkeys/lib/evidence/tpm2-evidence";
+import { readTpm2 } from "@agentkeys/lib/evidence/tpm2";
 import { nameOf } from "@agentkeys/lib/tpm2/public-area";
 
 import { printable } from "../printable.ts";
@@ -41,8 +41,8 @@ export function observePlatform(evidence: Evidence, { roots, at }: Observing): O
 type Observer = (evidence: Evidence, o: Observing) => Record<string, unknown>;
 
 const observers: Record<EvidenceType, Observer> = {
-  tpm2: ({ evidence }) => {
-    const { akPublic, pcrs } = parseTpm2Evidence(evidence);
+  tpm2: (evidence) => {
+    const { akPublic, pcrs } = readTpm2(evidence);
     const values = Object.fromEntries([...pcrs].map(([pcr, value]) => [`pcr${pcr}`, hex(value)]));
     return { code: pinsOn(values), identity: { ak_name: [hex(nameOf(akPublic))] } };
   },

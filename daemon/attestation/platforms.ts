@@ -55,6 +55,12 @@ function readTpm2(fields: PolicyFields, measured: MeasuredCodes): PolicyPlatform
     ek_key: SHA256,
     ek_root: SHA256,
   });
+  if (identity.name === "ek_root" && !code.some(({ name }) => name === "pcr4")) {
+    throw invalid(
+      fields.at("code"),
+      "must pin pcr4 where ek_root is pinned: whatever runs on anybody's TPM of that maker can make up the registers that begin with zeros (8 and above)",
+    );
+  }
   return {
     type: "tpm2",
     demands: [...codeDemands, ...inWords("identity", [identity])],

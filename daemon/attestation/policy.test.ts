@@ -61,7 +61,7 @@ describe("each kind of hardware", () => {
   const kinds: Record<string, object> = {
     tpm2: { type: "tpm2", code: { pcr11: [sha256], pcr4: [sha256] }, identity: { ak_name: [`000b${sha256}`] } },
     "tpm2 by endorsement key": { type: "tpm2", code: { pcr11: [sha256] }, identity: { ek_key: [sha256] } },
-    "tpm2 by maker": { type: "tpm2", code: { pcr11: [sha256] }, identity: { ek_root: [sha256] } },
+    "tpm2 by maker": { type: "tpm2", code: { pcr4: [sha256], pcr11: [sha256] }, identity: { ek_root: [sha256] } },
     "sev-snp": { type: "sev-snp", ...snp, identity: { chip_id: ["5c".repeat(64)], host_data: [sha256] } },
     tdx: { type: "tdx", ...tdx, code: { rtmr1: [sha384] }, identity: { ppid: ["5d".repeat(16)] } },
     "azure-cvm": {
@@ -110,6 +110,12 @@ describe("each kind of hardware", () => {
     const byEk = read(kinds["tpm2 by endorsement key"] ?? {});
     expect(byEk.needsActivation).toBe(true);
     expect(() => byEk.pinned(undefined)).toThrow("it was not proven");
+  });
+
+  test("a TPM that is pinned by its maker alone has to show what its firmware started", () => {
+    const byMaker = { ...kinds["tpm2 by maker"], code: { pcr0: [sha256], pcr7: [sha256], pcr11: [sha256] } };
+    expect(() => read(byMaker)).toThrow("platforms[0].code must pin pcr4 where ek_root is pinned");
+    expect(read({ ...byMaker, identity: { ek_key: [sha256] } }).type).toBe("tpm2");
   });
 
   test("no hardware at all says that it is for development", () => {

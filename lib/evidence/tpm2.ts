@@ -77,7 +77,7 @@ export const tpm2Verifier: EvidenceVerifier<Tpm2Pins> & {
 } = {
   type: "tpm2",
   verify(evidence, { reportData, at }, { code, identity }) {
-    const read = readEvidence(evidence);
+    const read = readTpm2(evidence);
     checkAttestationKey(read.akPublic);
     checkScheme(read.akPublic, read.signature);
     const { measurements, platform } = verifyQuote({
@@ -134,7 +134,7 @@ export interface Activation {
  * @throws AttestationError MALFORMED, UNSUPPORTED when the evidence names no endorsement key that can be challenged
  */
 export function beginActivation(evidence: Evidence, random: (length: number) => Uint8Array = randomBytes): Activation {
-  const { akPublic, ekPublic } = readEvidence(evidence);
+  const { akPublic, ekPublic } = readTpm2(evidence);
   checkAttestationKey(akPublic);
   if (ekPublic === undefined) throw new AttestationError("IDENTITY", "tpm2: the evidence names no endorsement key");
   const ekKey = spkiDigest(reading(() => checkEndorsementKey(ekPublic)));
@@ -152,7 +152,8 @@ export function beginActivation(evidence: Evidence, random: (length: number) => 
   };
 }
 
-function readEvidence({ mediaType, evidence, endorsements }: Evidence): Tpm2Evidence {
+/** Reads evidence; nothing about it is verified yet. @throws AttestationError NOT_ACCEPTED, MALFORMED, UNSUPPORTED */
+export function readTpm2({ mediaType, evidence, endorsements }: Evidence): Tpm2Evidence {
   if (mediaType !== mediaTypes.tpm2) {
     throw new AttestationError("NOT_ACCEPTED", `this is no evidence of the type ${mediaTypes.tpm2}`);
   }
