@@ -1,5 +1,6 @@
 import { constants } from "node:fs";
-import { open } from "node:fs/promises";
+import { open, realpath, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 
 import { Problem } from "../problem.ts";
 import { isSystemError } from "../state/trouble.ts";
@@ -13,6 +14,7 @@ const MAX_BYTES = 256 * 1024;
 
 /** Reads a file that decides by itself which key service is believed: nobody else may be able to change it. @throws UnreadableFile, Problem POLICY_PERMISSIONS */
 export async function readGuardedFile(path: string): Promise<string> {
+  await refuseOpenFolders(path);
   return (await readFile(path, refuseOtherAuthors)).toString("utf8");
 }
 
@@ -43,6 +45,28 @@ async function readFile(path: string, look: Look): Promise<Buffer> {
     if (error instanceof Problem || error instanceof UnreadableFile) throw error;
     const why = isSystemError(error, "ENOENT") ? "it is not there" : "it cannot be opened";
     throw new UnreadableFile(why, { cause: error });
+  }
+}
+
+/**
+ * In a folder that everybody may write to, everybody can put another file of ours in the place of this one, an older policy for example;
+ * where only owners may remove their own (/tmp), nobody can. The folder is looked at, and the one that a link leads to.
+ */
+async function refuseOpenFolders(path: string): Promise<void> {
+  if (process.getuid === undefined) return;
+  const target = await realpath(path).catch(() => path);
+  for (const folder of new Set([dirname(path), dirname(target)])) {
+    const found = await stat(folder).catch(() => undefined); // then the file cannot be read either, which says more
+    const isSafe = found === undefined || (found.mode & 0o002) === 0 || (found.mode & 0o1000) !== 0;
+    if (isSafe) continue;
+    throw new Problem(
+      "POLICY_PERMISSIONS",
+      "configuration",
+      `Any user of this machine may replace files in ${folder}.`,
+      {
+        remedy: `Look whether ${path} still says what it should, then run \`chmod o-w ${folder}\`.`,
+      },
+    );
   }
 }
 

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -171,6 +171,24 @@ describe("is refused by its place:", () => {
     expect(() => parsePolicy(policyFor(hardware, changes))).toThrow(words);
   });
 
+  test("a member given twice: one reader may see the first, and another the last", () => {
+    const text = JSON.stringify(whole);
+    const twice = (from: string, to: string): string => {
+      expect(text).toContain(from);
+      return text.replace(from, to);
+    };
+    expect(() => parsePolicy(twice('"version":1', '"version":1,"version":1'))).toThrow("version is there twice");
+    expect(() => parsePolicy(twice('"settings":{', '"settings":{"general_messages":true,'))).toThrow(
+      "settings.general_messages is there twice",
+    );
+    expect(() => parsePolicy(twice('"code":{', '"code":{"pcr\\u0030":[],'))).toThrow(
+      "platforms[0].code.pcr0 is there twice",
+    );
+    // The same word elsewhere, or as text, is no second one.
+    const again = { general_messages: false, note: '"general_messages":{"a":1', list: ["note", "note", ":", "{"] };
+    expect(parsePolicy(policyFor(hardware, { settings: again })).settings).toEqual(again);
+  });
+
   test("what is no JSON, or no object", () => {
     expect(() => parsePolicy("{")).toThrow("it is no JSON");
     expect(() => parsePolicy("[]")).toThrow("must be an object");
@@ -179,6 +197,24 @@ describe("is refused by its place:", () => {
 
 describe("the file", () => {
   const file = join(folder, "policy.json");
+
+  test("may not stand where anybody can put another in its place, nor be reached by a link from there", async () => {
+    const open = join(folder, "open");
+    mkdirSync(open);
+    const inside = join(open, "policy.json");
+    writeFileSync(inside, JSON.stringify(whole), { mode: 0o600 });
+    chmodSync(open, 0o777);
+    await expect(readPolicyFile(inside)).rejects.toMatchObject({ reason: "POLICY_PERMISSIONS", exitCode: 78 });
+    const link = join(open, "link.json");
+    writeFileSync(file, JSON.stringify(whole), { mode: 0o600 });
+    symlinkSync(file, link);
+    await expect(readPolicyFile(link)).rejects.toMatchObject({ reason: "POLICY_PERMISSIONS" });
+    symlinkSync(inside, join(folder, "inward.json"));
+    await expect(readPolicyFile(join(folder, "inward.json"))).rejects.toMatchObject({ reason: "POLICY_PERMISSIONS" });
+    // As /tmp is: everybody may make files there, and remove their own only.
+    chmodSync(open, 0o1777);
+    expect((await readPolicyFile(link)).signer).toBe("signer-1.example");
+  });
 
   test("may not be changed by anybody else", async () => {
     writeFileSync(file, JSON.stringify(whole));

@@ -8,6 +8,7 @@ import { Problem } from "../problem.ts";
 import { type MeasuredCodes, readMeasuredCodes } from "./measured-code.ts";
 import { type PolicyPlatform, readPlatform } from "./platforms.ts";
 import { invalid, PolicyFields } from "./policy-fields.ts";
+import { parsePolicyJson } from "./policy-json.ts";
 import { readGuardedFile, UnreadableFile } from "./policy-files.ts";
 import { readRevocationLists, type RevocationLists } from "./snp-revocation.ts";
 
@@ -42,7 +43,7 @@ export interface Policy {
 /** Reads the policy file, and the measurements and revocation lists that it names. Nobody else may be able to change it. @throws Problem POLICY_* */
 export async function readPolicyFile(path: string): Promise<Policy> {
   const text = await readText(path);
-  const [json, folder] = [parseJson(text), dirname(path)];
+  const [json, folder] = [parsePolicyJson(text), dirname(path)];
   return parsePolicy(text, await readMeasuredCodes(json, folder), await readRevocationLists(json, folder));
 }
 
@@ -52,7 +53,7 @@ export function parsePolicy(
   measured: MeasuredCodes = new Map(),
   lists: RevocationLists = new Map(),
 ): Policy {
-  const fields = new PolicyFields("", parseJson(text));
+  const fields = new PolicyFields("", parsePolicyJson(text));
   const version = fields.take("version");
   if (version !== 1) throw invalid("version", "must be 1: other forms are not known to this version of agentkeys");
   const signer = fields.text("signer", /^[!-*,-~]{1,255}$/, "a name without spaces and plus signs");
@@ -117,12 +118,4 @@ function unreadable(path: string, why: string, cause?: unknown): Problem {
     remedy: "Set AGENTKEYS_ATTESTATION_POLICY to the policy; `agentkeys attest enroll` writes one for you to review.",
     cause,
   });
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new Problem("POLICY_INVALID", "configuration", "The attestation policy cannot be used: it is no JSON.");
-  }
 }
