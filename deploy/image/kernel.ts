@@ -32,7 +32,8 @@ export function unpackKernel(folder: string, file?: string): void {
 export function kernelIn(folder: string): Kernel {
   const boot = join(folder, "boot");
   const image = existsSync(boot) ? readdirSync(boot).find((name) => name.startsWith("vmlinuz-")) : undefined;
-  if (image === undefined) throw new Error("the package holds no kernel: it must be a linux-image-VERSION, not one that depends on it");
+  if (image === undefined)
+    throw new Error("the package holds no kernel: it must be a linux-image-VERSION, not one that depends on it");
   const version = image.slice("vmlinuz-".length);
   // Where /lib is a link to /usr/lib, packages are of either form.
   const modules = ["lib", "usr/lib"].map((lib) => join(folder, lib, "modules", version, "kernel")).find(existsSync);

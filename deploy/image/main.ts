@@ -62,7 +62,11 @@ execFileSync(process.execPath, [join(root, "build.mjs"), "keys-tee"], { cwd: roo
 const unpacked = mkdtempSync(join(tmpdir(), "agentkeys-kernel-"));
 try {
   unpackKernel(unpacked, values.kernel);
-  const { uki, measurements: predicted, sha384 } = buildImage({
+  const {
+    uki,
+    measurements: predicted,
+    sha384,
+  } = buildImage({
     kernel: unpacked,
     release,
     network: fixed ? { address, gateway: gateway ?? "", ...(resolver !== undefined && { resolver }) } : "dhcp",

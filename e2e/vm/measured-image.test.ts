@@ -13,13 +13,14 @@ import { selfSigned } from "@agentkeys/lib/evidence/certificate";
 import { systemRandom } from "@agentkeys/lib/random";
 import { approve, formatApprovals } from "@agentkeys/lib/tpm2";
 
-import { buildImage, type Image } from "../../deploy/image/build.ts";
+import { buildImage, type Image, type Network } from "../../deploy/image/build.ts";
 import { unpackKernel } from "../../deploy/image/kernel.ts";
 import { freePorts } from "../harness/free-port.ts";
 import { createMachine, type Machine, succeeded } from "../harness/machine.ts";
 import { plainBrowser } from "../harness/plain-browser.ts";
 import { startSystem, type System } from "../harness/system.ts";
 import { createUndoStack } from "../harness/undo-stack.ts";
+import { type NameServer, startNameServer } from "./name-server.ts";
 import { type Boot, Hardware, missingForMachines } from "./virtual-machine.ts";
 
 const root = resolve(import.meta.dirname, "..", "..");
@@ -37,9 +38,11 @@ let front: Server;
 let port = 0;
 let hardware: Hardware;
 let machine: Machine;
-/** The image, the same with one comment changed in the worker, and that one as a release of the key's. */
+/** The image, the same with one comment changed in the worker, and a next release, with a fixed address and a name server. */
 let image: Image;
 let changed: Image;
+let next: Image;
+let names: NameServer | undefined;
 
 beforeAll(async () => {
   if (missing !== undefined) return;
@@ -65,11 +68,12 @@ beforeAll(async () => {
   execFileSync(process.execPath, [join(root, "build.mjs"), "keys-tee"], { cwd: root, stdio: "ignore" });
   const worker = readFileSync(join(root, "dist", "keys-tee", "main.js"));
   unpackKernel(scratch);
-  const build = (release: string, bundle: Uint8Array): Image =>
+  const inHosts = "127.0.0.1 localhost\n10.0.2.100 broker.test\n";
+  const build = (release: string, bundle: Uint8Array, network: Network = "dhcp", hosts = inHosts): Image =>
     buildImage({
       kernel: scratch,
       release,
-      network: { address: "10.0.2.15/24", gateway: "10.0.2.2" },
+      network,
       node: process.execPath,
       worker: bundle,
       settings: [
@@ -80,12 +84,17 @@ beforeAll(async () => {
         "",
       ].join("\n"),
       releaseKey: releaseKey.publicKey.export({ type: "spki", format: "pem" }).toString(),
-      hosts: "127.0.0.1 localhost\n10.0.2.100 broker.test\n",
+      hosts,
       brokerCa: Buffer.from(certificate.pem),
     });
   image = build("1", worker);
   expect(build("1", worker).uki.equals(image.uki), "two builds of the same inputs are the same bytes").toBe(true);
   changed = build("1", Buffer.concat([worker, Buffer.from("// one comment\n")]));
+  names = await startNameServer({ "broker.test": "10.0.2.100" });
+  undo.add(() => names?.close());
+  if (names === undefined) process.stdout.write("SKIPPED: the image's resolver is not used, for want of port 53\n");
+  const fixed = { address: "10.0.2.15/24", gateway: "10.0.2.2", resolver: "10.0.2.2" };
+  next = build("2", worker, fixed, names && "127.0.0.1 localhost\n");
 
   hardware = new Hardware();
   undo.add(() => hardware.remove());
@@ -101,14 +110,16 @@ test.skipIf(missing !== undefined)(
     const approvalOf = ({ measurements }: Image) =>
       approve(
         measurements.release,
-        new Map([[11, Buffer.from(measurements.pcrs[11] ?? "", "hex")]]),
+        new Map(Object.entries(measurements.pcrs).map(([pcr, value]) => [Number(pcr), Buffer.from(value, "hex")])),
         releaseKey.privateKey,
       );
 
     // The first start makes a master secret, since an operator said so, and seals it.
     hardware.put("approvals.json", formatApprovals([approvalOf(image)]));
     hardware.put("allow-genesis", "");
-    const wallet = await whileOn(image, async () => {
+    const wallet = await whileOn(image, async (boot) => {
+      expect(await boot.says(/by DHCP/)).toContain("10.0.2.15/24 by DHCP, router 10.0.2.2, resolver 10.0.2.3");
+      for (const line of CONFINED) expect(boot.console).toContainEqual(expect.stringContaining(line));
       succeeded(await machine.agentkeys("attest", "enroll", "--output", policyFile()));
       pinCode(image);
       machine.env["AGENTKEYS_ATTESTATION_POLICY"] = policyFile();
@@ -150,14 +161,46 @@ test.skipIf(missing !== undefined)(
       other.remove();
     }
 
-    // Once the release key approves it, the changed one opens what the old one sealed.
-    hardware.put("approvals.json", formatApprovals([approvalOf(image), approvalOf(changed)]));
-    await whileOn(changed, async () => {
-      pinCode(image, changed);
+    // The image itself, but with another command line, by which Node would be the first process and read what its owner likes.
+    const commanded = hardware.boot(image.uki, {
+      port,
+      broker: frontPort(),
+      commandLine: "console=ttyS0 lockdown=confidentiality",
+    });
+    try {
+      expect(await commanded.says(/PCR 12 is/)).toContain("PCR 4 is");
+      expect(await commanded.says(/the key service ended with/)).toContain("ended with 42");
+      await commanded.off();
+    } finally {
+      await commanded.cut();
+    }
+
+    // Once the release key approves it, the next release opens what the old one sealed.
+    hardware.put("approvals.json", formatApprovals([approvalOf(image), approvalOf(next)]));
+    await whileOn(next, async (boot) => {
+      expect(await boot.says(/as measured/)).toContain("10.0.2.15/24 as measured, router 10.0.2.2, resolver 10.0.2.2");
+      pinCode(image, next);
       expect(await walletInToken()).toBe(wallet);
+      if (names !== undefined) expect([...names.asked]).toContain("broker.test");
     });
   },
 );
+
+/** What the first process says that it has set, each as it was read back. */
+const CONFINED = [
+  "lockdown: none integrity [confidentiality]",
+  "kernel/core_pattern = ",
+  "kernel/yama/ptrace_scope = 3",
+  "kernel/kexec_load_disabled = 1",
+  "kernel/panic_on_oops = 1",
+  "kernel/dmesg_restrict = 1",
+  "kernel/modules_disabled = 1",
+  "/ and /dev are read-only",
+  "key service: Uid:1000100010001000",
+  "key service: CapEff:0000000000000000",
+  "key service: CapBnd:0000000000000000",
+  "key service: NoNewPrivs:1",
+];
 
 /** Whose token the machine gets, without a person: the worker has signed for it. */
 async function walletInToken(): Promise<unknown> {
@@ -186,7 +229,13 @@ function policyFile(): string {
 function pinCode(...images: Image[]): void {
   const policy = JSON.parse(readFileSync(policyFile(), "utf8")) as { platforms: { code: Record<string, string[]> }[] };
   for (const platform of policy.platforms) {
-    platform.code = { pcr11: images.map(({ measurements }) => measurements.pcrs[11] ?? "") };
+    const pcrs = Object.keys(image.measurements.pcrs);
+    platform.code = Object.fromEntries(
+      pcrs.map((pcr) => [
+        `pcr${pcr}`,
+        [...new Set(images.map(({ measurements }) => measurements.pcrs[Number(pcr)] ?? ""))],
+      ]),
+    );
   }
   writeFileSync(policyFile(), JSON.stringify(policy), { mode: 0o600 });
 }

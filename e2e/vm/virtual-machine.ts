@@ -20,7 +20,7 @@ const FIRMWARE_VARIABLES = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
 /** What is missing for a virtual machine with a TPM here, for a line that says why a test is skipped; undefined: nothing. */
 export function missingForMachines(): string | undefined {
-  const programs = ["qemu-system-x86_64", "swtpm", "swtpm_setup", "mkfs.ext4", "debugfs", "zstd", "gcc"];
+  const programs = ["qemu-system-x86_64", "swtpm", "swtpm_setup", "mkfs.ext4", "debugfs", "zstd", "xz", "gcc"];
   const missing = programs.filter((name) => !isOnPath(name));
   for (const file of [FIRMWARE, "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"])
     if (!existsSync(file)) missing.push(file);
@@ -67,7 +67,15 @@ export class Hardware {
     const file = openSync(this.disk, "w");
     ftruncateSync(file, 32 << 20);
     closeSync(file);
-    execFileSync("mkfs.ext4", ["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", this.disk]);
+    execFileSync("mkfs.ext4", [
+      "-q",
+      "-F",
+      "-L",
+      "agentkeys",
+      "-E",
+      "lazy_itable_init=0,lazy_journal_init=0",
+      this.disk,
+    ]);
   }
 
   /** Puts a file on the disk, as an operator does who has it mounted. */
@@ -83,12 +91,17 @@ export class Hardware {
     execFileSync("debugfs", ["-w", "-R", `rm ${name}`, this.disk], { stdio: "ignore" });
   }
 
-  /** Turns the machine on. `port` of this machine's loopback leads to 8443 inside; `broker` is reached from inside at 10.0.2.100:8091. */
-  boot(uki: Uint8Array, { port, broker }: { port: number; broker: number }): Boot {
+  /**
+   * Turns the machine on. `port` of this machine's loopback leads to 8443 inside; `broker` is reached from inside at 10.0.2.100:8091. Its
+   * network has a DHCP server; this machine's loopback is at 10.0.2.2 there. With a `commandLine`, somebody sits at the firmware's shell
+   * and starts the image with it.
+   */
+  boot(uki: Uint8Array, { port, broker, commandLine }: { port: number; broker: number; commandLine?: string }): Boot {
     const esp = join(this.folder, "esp");
     rmSync(esp, { recursive: true, force: true });
     mkdirSync(join(esp, "EFI", "BOOT"), { recursive: true });
-    writeFileSync(join(esp, "EFI", "BOOT", "BOOTX64.EFI"), uki);
+    writeFileSync(join(esp, ...(commandLine === undefined ? ["EFI", "BOOT", "BOOTX64.EFI"] : ["image.efi"])), uki);
+    if (commandLine !== undefined) writeFileSync(join(esp, "startup.nsh"), `fs0:\\image.efi ${commandLine}\r\n`);
     const variables = join(this.folder, "variables.fd");
     copyFileSync(FIRMWARE_VARIABLES, variables);
     const socket = join(this.folder, "tpm.sock");
@@ -107,7 +120,7 @@ export class Hardware {
         ...["-drive", `if=none,id=state,format=raw,file=${this.disk}`, "-device", "virtio-blk-pci,drive=state"],
         ...["-drive", `if=none,id=esp,format=raw,readonly=on,file=fat:${esp}`],
         ...["-device", "virtio-blk-pci,drive=esp,bootindex=1"],
-        ...["-netdev", `user,id=net,restrict=on,${forward}`, "-device", "virtio-net-pci,netdev=net"],
+        ...["-netdev", `user,id=net,${forward}`, "-device", "virtio-net-pci,netdev=net"],
         ...["-chardev", `socket,id=tpm,path=${socket}`, "-tpmdev", "emulator,id=tpm0,chardev=tpm"],
         ...["-device", "tpm-crb,tpmdev=tpm0"],
       ],

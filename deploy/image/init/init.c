@@ -51,8 +51,8 @@ static void load_drivers(void) {
     name[strcspn(name, "\n")] = 0;
     int file = open(name, O_RDONLY | O_CLOEXEC);
     must(file, name);
-    /* ENODEV: of another kind of machine than this. */
-    if (syscall(SYS_finit_module, file, "", 0) < 0 && errno != EEXIST && errno != ENODEV) end(name);
+    /* ENODEV: of another kind of machine than this; ENOENT: stands on such a one. */
+    if (syscall(SYS_finit_module, file, "", 0) < 0 && errno != EEXIST && errno != ENODEV && errno != ENOENT) end(name);
     close(file);
   }
   fclose(list);
