@@ -17,6 +17,8 @@ export interface ImageContents {
   settings: string;
   /** The public key (PEM) whose approvals open what was sealed. */
   releaseKey: string;
+  /** The public key (PEM) that what those approvals opened is sealed for anew. */
+  nextReleaseKey?: string;
   /** The certificate authority of the broker (PEM), where the usual ones do not know it. */
   brokerCa?: Uint8Array;
   /** `/etc/hosts`: names that need no name server. */
@@ -28,7 +30,7 @@ export interface ImageContents {
 export const MEASURED_PCRS = [4, 11, 12, 13] as const;
 
 /** What the image itself decides; the rest is the deployment's. */
-function fixedSettings(settings: string): string {
+function fixedSettings({ settings, nextReleaseKey }: ImageContents): string {
   const evidence = settingOf(settings, "AGENTKEYS_TEE_EVIDENCE") ?? "tpm2";
   const quotes = evidence === "tpm2" || evidence === "azure-cvm";
   const sealsByTpm = (settingOf(settings, "AGENTKEYS_TEE_SEALER") ?? "tpm2") === "tpm2";
@@ -38,6 +40,7 @@ function fixedSettings(settings: string): string {
     `AGENTKEYS_TEE_TPM=device:/dev/${evidence === "aws-nitro" ? "tpm0" : "tpmrm0"}`,
     "AGENTKEYS_TEE_STATE_DIR=/var/lib/agentkeys/worker",
     ...(sealsByTpm ? ["AGENTKEYS_TEE_RELEASE_KEY=/app/release-key.pem"] : []),
+    ...(nextReleaseKey !== undefined ? ["AGENTKEYS_TEE_NEXT_RELEASE_KEY=/app/next-release-key.pem"] : []),
     ...(sealsByTpm ? ["AGENTKEYS_TEE_APPROVALS=/var/lib/agentkeys/approvals.json"] : []),
     ...(quotes ? [`AGENTKEYS_TEE_QUOTED_PCRS=${MEASURED_PCRS.join(",")}`] : []),
     "",
@@ -73,8 +76,9 @@ export function imageContents(contents: ImageContents): CpioEntry[] {
     ...librariesOf(contents.node),
     file("app/main.js", contents.worker),
     file("app/package.json", '{"type":"module"}\n'),
-    file("app/settings.env", `${fixedSettings(contents.settings)}${contents.settings}`),
+    file("app/settings.env", `${fixedSettings(contents)}${contents.settings}`),
     file("app/release-key.pem", contents.releaseKey),
+    ...(contents.nextReleaseKey !== undefined ? [file("app/next-release-key.pem", contents.nextReleaseKey)] : []),
     ...(contents.brokerCa ? [file("app/broker-ca.pem", contents.brokerCa)] : []),
     file("etc/hosts", contents.hosts),
     file("etc/nsswitch.conf", "hosts: files dns\n"),

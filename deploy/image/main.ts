@@ -3,7 +3,7 @@
  * and for nothing else: the image holds its public half.
  */
 import { execFileSync } from "node:child_process";
-import { createPrivateKey, createPublicKey } from "node:crypto";
+import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -19,6 +19,8 @@ const HELP = `Builds the measured image: out/agentkeys-keys.efi, measurements.jw
 
   --release NAME         what this release is called, for example 1.2.0
   --release-key FILE     the release key, PEM, P-256 (openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256)
+  --security-version N   0 to 65535: one more than the last release's where this one closes a hole that the old ones are to be retired for
+  --next-release-key FILE  a new release key, PEM, P-256: this release opens by the old one, and seals for the new one (docs/tee.md)
   --settings FILE        NAME=value lines: AGENTKEYS_KEYS_BROKER_URL, AGENTKEYS_KEYS_PUBLIC_URL, AGENTKEYS_TEE_SIGNER …
   --address CIDR         the worker's address, for example 10.0.2.15/24 (default: dhcp)
   --gateway ADDRESS      its router, where the address is fixed
@@ -36,6 +38,8 @@ const { values } = parseArgs({
   options: {
     release: { type: "string" },
     "release-key": { type: "string" },
+    "security-version": { type: "string" },
+    "next-release-key": { type: "string" },
     settings: { type: "string" },
     address: { type: "string", default: "dhcp" },
     gateway: { type: "string" },
@@ -49,15 +53,20 @@ const { values } = parseArgs({
   },
 });
 const { release, settings, address, gateway, resolver, hosts, pcr4, out } = values;
-const [releaseKey, brokerCa] = [values["release-key"], values["broker-ca"]];
+const [releaseKey, nextReleaseKey, brokerCa] = [values["release-key"], values["next-release-key"], values["broker-ca"]];
+const version = values["security-version"] ?? "";
 const fixed = address !== "dhcp";
-const wrong = fixed ? gateway === undefined : (gateway ?? resolver) !== undefined;
-if (!release || !releaseKey || !settings || wrong || (pcr4 && !/^[0-9a-f]{64}$/.test(pcr4)) || values.help) {
+const wrong =
+  (fixed ? gateway === undefined : (gateway ?? resolver) !== undefined) ||
+  !/^\d{1,5}$/.test(version) ||
+  (pcr4 && !/^[0-9a-f]{64}$/.test(pcr4));
+if (!release || !releaseKey || !settings || wrong || values.help) {
   process.stdout.write(`${HELP}\n`);
   process.exit(values.help ? 0 : 2);
 }
 
 const key = createPrivateKey(readFileSync(releaseKey));
+const nextKey = nextReleaseKey === undefined ? undefined : createPrivateKey(readFileSync(nextReleaseKey));
 execFileSync(process.execPath, [join(root, "build.mjs"), "keys-tee"], { cwd: root, stdio: "inherit" });
 const unpacked = mkdtempSync(join(tmpdir(), "agentkeys-kernel-"));
 try {
@@ -73,7 +82,8 @@ try {
     node: process.execPath,
     worker: readFileSync(join(root, "dist", "keys-tee", "main.js")),
     settings: readFileSync(settings, "utf8"),
-    releaseKey: createPublicKey(key).export({ type: "spki", format: "pem" }).toString(),
+    releaseKey: publicPem(key),
+    ...(nextKey && { nextReleaseKey: publicPem(nextKey) }),
     hosts: hosts === undefined ? "127.0.0.1 localhost\n" : readFileSync(hosts, "utf8"),
     ...(brokerCa !== undefined && { brokerCa: readFileSync(brokerCa) }),
   });
@@ -82,11 +92,17 @@ try {
   writeFileSync(join(out, "agentkeys-keys.efi"), uki);
   writeFileSync(join(out, "measurements.jws"), (await signMeasurements(measurements, key)) + "\n");
   const pcrs = new Map(Object.entries(measurements.pcrs).map(([pcr, hex]) => [Number(pcr), Buffer.from(hex, "hex")]));
-  writeFileSync(join(out, "approvals.json"), formatApprovals([approve(release, pcrs, key)]));
+  const approved = { release, securityVersion: Number(version), pcrs };
+  const approvals = [key, ...(nextKey ? [nextKey] : [])].map((by) => approve(approved, by));
+  writeFileSync(join(out, "approvals.json"), formatApprovals(approvals));
   for (const [name, digest] of Object.entries(measurements.digests)) process.stdout.write(`${digest}  ${name}\n`);
   for (const [pcr, hex] of Object.entries(measurements.pcrs)) process.stdout.write(`PCR ${pcr} will be ${hex}\n`);
   for (const [pcr, hex] of Object.entries(sha384)) process.stdout.write(`PCR ${pcr} (SHA-384) ${hex}\n`);
   process.stdout.write(`${out}\n`);
 } finally {
   rmSync(unpacked, { recursive: true });
+}
+
+function publicPem(of: KeyObject): string {
+  return createPublicKey(of).export({ type: "spki", format: "pem" }).toString();
 }

@@ -36,7 +36,7 @@ const measured = createHash("sha256").update(readFileSync(PROGRAM)).digest();
 await connection.use((t) => extendPcr(t, CODE_PCR, measured));
 const pcrs = await connection.use((t) => readPcrs(t, [CODE_PCR]));
 await connection.close();
-writeFileSync(approvals, formatApprovals([approve("development", pcrs, release)]));
+writeFileSync(approvals, formatApprovals([approve({ release: "development", securityVersion: 0, pcrs }, release)]));
 writeFileSync(join(folder, "release-key.pub.pem"), createPublicKey(release).export({ format: "pem", type: "spki" }));
 
 process.stderr

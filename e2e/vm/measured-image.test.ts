@@ -107,10 +107,13 @@ afterAll(() => undo.run());
 test.skipIf(missing !== undefined)(
   "one machine's life: sealed, opened again, refused when changed, upgraded by the release key",
   async () => {
-    const approvalOf = ({ measurements }: Image) =>
+    const approvalOf = ({ measurements: { release, pcrs } }: Image, securityVersion = 1) =>
       approve(
-        measurements.release,
-        new Map(Object.entries(measurements.pcrs).map(([pcr, value]) => [Number(pcr), Buffer.from(value, "hex")])),
+        {
+          release,
+          securityVersion,
+          pcrs: new Map(Object.entries(pcrs).map(([pcr, value]) => [Number(pcr), Buffer.from(value, "hex")])),
+        },
         releaseKey.privateKey,
       );
 

@@ -93,7 +93,7 @@ export function tpmOver(transport: TpmTransport, dependencies: TpmDependencies =
         return answer;
       }
       const error = new TpmError(responseCode, code);
-      const busy = error.is("retry") || error.is("yielded") || error.is("testing");
+      const busy = error.is("retry") || error.is("yielded") || error.is("testing") || error.is("nvRate");
       if (!busy || tries === MAX_TRIES) throw error;
       await sleep(RETRY_MS);
     }

@@ -29,8 +29,11 @@ const VERSION_ONE = 0x100;
 /** Format-zero codes as they are; format-one codes with their lowest six bits. */
 const kinds = {
   initialize: 0x100,
+  policy: 0x126,
   pcrChanged: 0x128,
+  nvUnwritten: 0x14a,
   nvDefined: 0x14c,
+  nvRate: 0x920,
   retry: 0x922,
   testing: 0x90a,
   yielded: 0x908,

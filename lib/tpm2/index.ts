@@ -6,15 +6,26 @@
 export { type Tpm, type TpmDependencies, tpmOver, type TpmSequence } from "./client.ts";
 export {
   type Approval,
-  APPROVAL_REFERENCE,
+  approvalReference,
   approve,
+  type Approved,
   formatApprovals,
   isApprovedBy,
+  isSecurityVersion,
+  MAX_SECURITY_VERSION,
   parseApprovals,
 } from "./approval.ts";
 export { activateCredential, quote } from "./commands/attestation.ts";
 export { getProperty, getRandom, resetLockout, shutdown, startup, tpmProperty } from "./commands/lifecycle.ts";
-export { defineCounter, incrementCounter, readCounter, readNv, readNvPublic, undefineNv } from "./commands/nv.ts";
+export {
+  counterName,
+  defineCounter,
+  incrementCounter,
+  readCounter,
+  readNv,
+  readNvPublic,
+  undefineNv,
+} from "./commands/nv.ts";
 export {
   create,
   createPrimary,
@@ -28,7 +39,15 @@ export {
   type WrappedObject,
 } from "./commands/objects.ts";
 export { extendPcr, readPcrs } from "./commands/pcr.ts";
-export { type Authorization, policyAuthorize, policyDigest, policyEndorsement, policyPcr } from "./commands/policy.ts";
+export {
+  type Authorization,
+  policyAuthorize,
+  policyCounterAtMost,
+  policyDigest,
+  policyEndorsement,
+  policyOr,
+  policyPcr,
+} from "./commands/policy.ts";
 export { startSession } from "./commands/sessions.ts";
 export { EK_RSA_CERTIFICATE_INDEX, EK_RSA_HANDLE, objectAttribute } from "./constants.ts";
 export { type CredentialChallenge, makeCredential } from "./credential.ts";
@@ -37,7 +56,14 @@ export { type HashName } from "./hash.ts";
 export { TpmFormatError, TpmReader, TpmWriter } from "./marshal.ts";
 export { openTpm } from "./open.ts";
 export { extendedPcr, pcrDigest, type PcrSelection, pcrSelection, type PcrValues } from "./pcr.ts";
-export { authorizationMessage, policyOfAuthorization, policyOfPcrs } from "./policy.ts";
+export {
+  type Alternatives,
+  anyOf,
+  authorizationMessage,
+  policyOfAuthorization,
+  policyOfPcrs,
+  policyWithCounterAtMost,
+} from "./policy.ts";
 export { hasAttributes, marshalPublic, nameOf, parsePublic, publicKeyOf, type TpmPublic } from "./public-area.ts";
 export { parseQuote, type Quote } from "./quote.ts";
 export { isSignedBy, marshalSignature, parseSignature, type TpmSignature } from "./signature.ts";

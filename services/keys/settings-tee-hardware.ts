@@ -17,9 +17,15 @@ export interface HardwareSettings {
 
 /** For which code the master secret opens: exactly the code that sealed it, what a release key approves, or what the policy of a key of AWS KMS lets use it. */
 export type SealSettings =
-  | { by: "tpm2"; pcrs: readonly number[] }
-  | { by: "tpm2"; releaseKey: KeyObject; approvals: readonly Approval[] }
+  | { by: "tpm2"; pcrs: readonly number[]; next?: ReleaseSeal }
+  | ({ by: "tpm2"; next?: ReleaseSeal } & ReleaseSeal)
   | { by: "aws-kms"; key: KmsKey; program: string };
+
+/** A release key and what it approves. As `next`: what is opened by the other settings is sealed anew for this key. */
+export interface ReleaseSeal {
+  releaseKey: KeyObject;
+  approvals: readonly Approval[];
+}
 
 /** A key of AWS KMS, by its ARN. */
 export interface KmsKey {
@@ -53,7 +59,12 @@ export const hardwareSettings = {
     publicKey,
     undefined,
   ),
-  AGENTKEYS_TEE_APPROVALS: optional("file with the approvals of that key", approvals, undefined),
+  AGENTKEYS_TEE_NEXT_RELEASE_KEY: optional(
+    "PEM file of the key that the master secret is sealed for anew",
+    publicKey,
+    undefined,
+  ),
+  AGENTKEYS_TEE_APPROVALS: optional("file with the approvals of these keys", approvals, undefined),
   AGENTKEYS_TEE_KMS_KEY: optional("ARN of the key of AWS KMS that seals", kmsKey, undefined),
   AGENTKEYS_TEE_EVIDENCE: optional(
     "what vouches for the worker",
@@ -102,6 +113,7 @@ export function readHardwareSettings(
   const belongs: [keyof Read, boolean, string][] = [
     ["AGENTKEYS_TEE_SEAL_PCRS", sealer === "tpm2", "AGENTKEYS_TEE_SEALER is tpm2"],
     ["AGENTKEYS_TEE_RELEASE_KEY", sealer === "tpm2", "AGENTKEYS_TEE_SEALER is tpm2"],
+    ["AGENTKEYS_TEE_NEXT_RELEASE_KEY", sealer === "tpm2", "AGENTKEYS_TEE_SEALER is tpm2"],
     ["AGENTKEYS_TEE_KMS_KEY", sealer === "aws-kms", "AGENTKEYS_TEE_SEALER is aws-kms"],
     [
       "AGENTKEYS_TEE_ATTEST_PROGRAM",
@@ -148,9 +160,10 @@ function sealOf(values: Read, refuse: (refused: boolean, why: string) => void): 
     const key = values.AGENTKEYS_TEE_KMS_KEY ?? { arn: "", region: "" };
     return { by: "aws-kms", key, program: values.AGENTKEYS_TEE_ATTEST_PROGRAM ?? "" };
   }
-  const [pcrs, releaseKey, approved] = [
+  const [pcrs, releaseKey, nextKey, approved] = [
     values.AGENTKEYS_TEE_SEAL_PCRS,
     values.AGENTKEYS_TEE_RELEASE_KEY,
+    values.AGENTKEYS_TEE_NEXT_RELEASE_KEY,
     values.AGENTKEYS_TEE_APPROVALS,
   ];
   refuse(
@@ -158,13 +171,22 @@ function sealOf(values: Read, refuse: (refused: boolean, why: string) => void): 
     "one of AGENTKEYS_TEE_SEAL_PCRS and AGENTKEYS_TEE_RELEASE_KEY must be set, and not both: for which code the master secret opens",
   );
   refuse(
-    (releaseKey === undefined) !== (approved === undefined),
-    "AGENTKEYS_TEE_RELEASE_KEY and AGENTKEYS_TEE_APPROVALS must be set together",
+    (releaseKey === undefined && nextKey === undefined) !== (approved === undefined),
+    "AGENTKEYS_TEE_RELEASE_KEY (or AGENTKEYS_TEE_NEXT_RELEASE_KEY) and AGENTKEYS_TEE_APPROVALS must be set together",
   );
   refuse(pcrs?.length === 0, "AGENTKEYS_TEE_SEAL_PCRS names no PCR: the master secret would open for any code");
-  return releaseKey !== undefined && approved !== undefined
-    ? { by: "tpm2", releaseKey, approvals: approved }
-    : { by: "tpm2", pcrs: pcrs ?? [] };
+  refuse(
+    nextKey !== undefined && releaseKey?.equals(nextKey) === true,
+    "AGENTKEYS_TEE_NEXT_RELEASE_KEY is the key of AGENTKEYS_TEE_RELEASE_KEY: there is nothing to seal anew",
+  );
+  refuse(
+    nextKey !== undefined && values.AGENTKEYS_TEE_ROOT_KEY === "tpm",
+    "AGENTKEYS_TEE_NEXT_RELEASE_KEY goes with AGENTKEYS_TEE_ROOT_KEY=memory only: a root key that never leaves the TPM cannot be sealed anew",
+  );
+  const approvedBy = (key: KeyObject | undefined): ReleaseSeal | undefined =>
+    key && { releaseKey: key, approvals: approved ?? [] };
+  const [now, next] = [approvedBy(releaseKey), approvedBy(nextKey)];
+  return { by: "tpm2", ...(now ?? { pcrs: pcrs ?? [] }), ...(next && { next }) };
 }
 
 function pcrsOf(seal: SealSettings): readonly number[] {

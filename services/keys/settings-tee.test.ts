@@ -91,7 +91,8 @@ describe("the TEE worker's settings", () => {
     const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
     const [key, approvals] = [join(folder, "key.pem"), join(folder, "approvals.json")];
     writeFileSync(key, publicKey.export({ format: "pem", type: "spki" }));
-    writeFileSync(approvals, formatApprovals([approve("1.0", new Map([[11, Buffer.alloc(32, 1)]]), privateKey)]));
+    const approved = { release: "1.0", securityVersion: 0, pcrs: new Map([[11, Buffer.alloc(32, 1)]]) };
+    writeFileSync(approvals, formatApprovals([approve(approved, privateKey)]));
     const released = { AGENTKEYS_TEE_RELEASE_KEY: key, AGENTKEYS_TEE_APPROVALS: approvals };
     const settings = readTeeSettings({ ...least, ...released, AGENTKEYS_TEE_SEAL_PCRS: "" });
     expect(settings).toMatchObject({ seal: { approvals: [{ release: "1.0" }] }, evidence: { pcrs: [11] } });

@@ -31,8 +31,7 @@ export async function readNvPublic(tpm: TpmSequence, index: number): Promise<NvP
       if (reader.u16() !== hashNumber("sha256")) throw reader.wrong("is named by another hash than SHA-256");
       const attributes = reader.u32();
       reader.sized(64);
-      const name = new TpmWriter().u16(hashNumber("sha256")).bytes(digest("sha256", area)).done();
-      return { attributes, size: reader.u16(), name };
+      return { attributes, size: reader.u16(), name: nameOfArea(area) };
     });
   } catch (error) {
     if (error instanceof TpmError && error.is("handle")) return undefined;
@@ -65,21 +64,38 @@ export async function readNv(tpm: TpmSequence, index: number): Promise<Buffer | 
 
 /** TPM2_NV_DefineSpace of a counter that anyone on this machine may read and increment, and nobody can lower. */
 export async function defineCounter(tpm: TpmSequence, index: number): Promise<void> {
-  const attributes =
-    nvAttribute.authRead | nvAttribute.authWrite | nvAttribute.noDictionaryAttackProtection | nvAttribute.counter;
-  const area = new TpmWriter()
-    .u32(index)
-    .u16(hashNumber("sha256"))
-    .u32(attributes)
-    .sized(NOTHING)
-    .u16(COUNTER_BYTES)
-    .done();
   await tpm.execute({
     code: commandCode.nvDefineSpace,
     entities: [permanent(handle.owner)],
     authorizations: ["empty-password"],
-    parameters: new TpmWriter().sized(NOTHING).sized(area).done(),
+    parameters: new TpmWriter().sized(NOTHING).sized(counterArea(index)).done(),
   });
+}
+
+/**
+ * The name of a counter as `defineCounter` makes it, once it was incremented. A policy that asks for this name (TPM2_PolicyNV) is met by
+ * no index of another kind: whoever deletes the counter has to make a counter again, and that one starts above every value that any
+ * counter of this TPM ever had (Part 1, section 37.2.4).
+ */
+export function counterName(index: number): Buffer {
+  return nameOfArea(counterArea(index, nvAttribute.written));
+}
+
+/** TPMS_NV_PUBLIC (Part 2, section 13.5). */
+function counterArea(index: number, more = 0): Buffer {
+  const attributes =
+    nvAttribute.authRead | nvAttribute.authWrite | nvAttribute.noDictionaryAttackProtection | nvAttribute.counter;
+  return new TpmWriter()
+    .u32(index)
+    .u16(hashNumber("sha256"))
+    .u32(attributes | more)
+    .sized(NOTHING)
+    .u16(COUNTER_BYTES)
+    .done();
+}
+
+function nameOfArea(area: Uint8Array): Buffer {
+  return new TpmWriter().u16(hashNumber("sha256")).bytes(digest("sha256", area)).done();
 }
 
 /** TPM2_NV_UndefineSpace, with the owner's empty password. */

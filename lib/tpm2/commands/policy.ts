@@ -3,7 +3,7 @@ import { permanent, type TpmSequence } from "../client.ts";
 import { digest } from "../hash.ts";
 import { TpmWriter } from "../marshal.ts";
 import { pcrSelection } from "../pcr.ts";
-import { authorizationMessage } from "../policy.ts";
+import { authorizationMessage, operandOf, UNSIGNED_AT_MOST } from "../policy.ts";
 import type { TpmSession } from "../session.ts";
 import { marshalSignature, type TpmSignature } from "../signature.ts";
 import { loadExternal } from "./objects.ts";
@@ -71,6 +71,31 @@ export async function policyAuthorize(tpm: TpmSequence, session: TpmSession, app
       .sized(ticket)
       .done(),
   });
+}
+
+/**
+ * TPM2_PolicyNV: goes on only while the counter is not beyond the limit (UINT64, `<=`). @throws TpmError `policy` when it is, `nvUnwritten`
+ * or `handle` where there is no counter
+ */
+export async function policyCounterAtMost(
+  tpm: TpmSequence,
+  session: TpmSession,
+  index: number,
+  limit: bigint,
+): Promise<void> {
+  await tpm.execute({
+    code: commandCode.policyNv,
+    entities: [permanent(index), permanent(index), permanent(session.handle)],
+    authorizations: ["empty-password"],
+    parameters: new TpmWriter().sized(operandOf(limit)).u16(0).u16(UNSIGNED_AT_MOST).done(),
+  });
+}
+
+/** TPM2_PolicyOR: where the session's policy is one of these, it becomes "one of these". @throws TpmError `value` where it is none */
+export async function policyOr(tpm: TpmSequence, session: TpmSession, policies: readonly Uint8Array[]): Promise<void> {
+  const list = new TpmWriter().u32(policies.length);
+  for (const policy of policies) list.sized(policy);
+  await tpm.execute({ code: commandCode.policyOr, entities: [permanent(session.handle)], parameters: list.done() });
 }
 
 /** TPM2_PolicyGetDigest: what the session's policy has come to. */

@@ -24,7 +24,9 @@ export type BootRefusal =
   /** Another worker that runs uses the folder. */
   | "IN_USE"
   /** The machine makes no evidence: no daemon would believe the worker. */
-  | "NO_EVIDENCE";
+  | "NO_EVIDENCE"
+  /** An operator asked to retire the release that runs. */
+  | "CANNOT_RETIRE";
 
 /** The worker does not serve. Nothing was changed. The process ends with `EXIT_UNSEAL_REFUSED`. */
 export class BootRefused extends Error {

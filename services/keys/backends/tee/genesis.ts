@@ -10,11 +10,10 @@
  * that a process that ends in between is one step ahead of the counter, never behind it.
  */
 import type { Clock } from "@agentkeys/lib/clock";
-import { equalSecrets } from "@agentkeys/lib/secret";
 
 import { BootRefused, decideBoot, decideRollback } from "./boot-decision.ts";
-import { deriveFor } from "./root-key.ts";
-import type { MonotonicCounter, RootKey, RootKeyVault } from "./sealer.ts";
+import { formerOf, isSameKey, readBack, sealedAnew } from "./reseal.ts";
+import type { FormerVault, MonotonicCounter, RootKey, RootKeyVault } from "./sealer.ts";
 import type { LogHead, ReadState, StateFile, TeeState } from "./state-file.ts";
 
 export interface Counters {
@@ -27,6 +26,8 @@ export interface Counters {
 export interface BootParts {
   file: StateFile;
   vault: RootKeyVault;
+  /** What the root key was sealed by before, if it is to be sealed anew by `vault`. */
+  former?: FormerVault;
   /** "none" where the platform has none: then neither a wiped nor a restored disk is noticed here, but by the daemons alone. */
   counters: Counters | "none";
   /** Whether a master secret may be made if there is none. Given by a person, once. */
@@ -42,7 +43,11 @@ export interface Booted {
   /** The caller destroys it when the worker ends. */
   key: RootKey;
   state: StateKeeper;
+  /** The sealed root key, as it is on the disk now. */
+  blob: Uint8Array;
   how: "genesis" | "opened" | "rollback-accepted";
+  /** It was opened by the former vault, and no older copy of the blob opens any more. */
+  resealed: boolean;
 }
 
 /** The state on the disk and the counter in the TPM, moved on together. */
@@ -83,13 +88,13 @@ async function makeMaster(parts: BootParts): Promise<Booted> {
       ...(counter !== undefined && { counter }),
     };
     await file.write(written, made);
-    const readBack = await file.read();
-    if (readBack === undefined) throw new Error("the state file is gone right after it was written");
-    key = await vault.open(readBack.unverified.blob);
-    const state = await readBack.verify(key);
+    const found = await file.read();
+    if (found === undefined) throw new Error("the state file is gone right after it was written");
+    key = await vault.open(found.unverified.blob);
+    const state = await found.verify(key);
     if (!(await isSameKey(made, key))) throw new Error("the sealed root key opens to another one than was sealed");
     if (counters !== "none") await counters.genesis.increment();
-    return { key, state: keeper(parts, state, key), how: "genesis" };
+    return { key, state: keeper(parts, state, key), blob: state.blob, how: "genesis", resealed: false };
   } catch (error) {
     key?.destroy();
     throw error;
@@ -99,32 +104,39 @@ async function makeMaster(parts: BootParts): Promise<Booted> {
 }
 
 async function openMaster(parts: BootParts, found: ReadState, genesisUnfinished: boolean): Promise<Booted> {
-  const { vault, counters, acceptRollback } = parts;
-  if (found.unverified.vault !== vault.type) {
-    throw new BootRefused(
-      "STATE_DAMAGED",
-      `the state file was sealed by "${found.unverified.vault}", but the settings say "${vault.type}"`,
-    );
-  }
-  const key = await vault.open(found.unverified.blob);
+  const { file, vault, counters, acceptRollback } = parts;
+  const former = formerOf(parts, found.unverified);
+  const key = await (former?.vault ?? vault).open(found.unverified.blob);
   try {
     const state = await found.verify(key);
+    let how: Booted["how"] = "opened";
+    let next = state;
     if (counters === "none") {
       if (state.counter !== undefined) {
         throw new BootRefused("ROLLED_BACK", "the state file goes with an NV counter, but the settings name none");
       }
-      return { key, state: keeper(parts, state, key), how: "opened" };
+      if (former !== undefined) {
+        next = await sealedAnew(vault, former, state, key);
+        await file.write(next, key);
+      }
+    } else {
+      const nvCounter = await counters.rollback.read();
+      if (state.counter === undefined) {
+        throw new BootRefused("STATE_DAMAGED", "the state file goes with no NV counter, but the settings name one");
+      }
+      const verdict = decideRollback({ stateCounter: state.counter, nvCounter, acceptRollback });
+      if (verdict === "accepted") how = "rollback-accepted";
+      const sealed = former === undefined ? state : await sealedAnew(vault, former, state, key);
+      const moved = { ...sealed, counter: (nvCounter ?? (await counters.rollback.increment())) + 1n };
+      await moveOn(file, counters, moved, key);
+      // The process that made it ended before it could say so.
+      if (genesisUnfinished) await counters.genesis.increment();
+      next = moved;
     }
-    const nvCounter = await counters.rollback.read();
-    if (state.counter === undefined) {
-      throw new BootRefused("STATE_DAMAGED", "the state file goes with no NV counter, but the settings name one");
-    }
-    const verdict = decideRollback({ stateCounter: state.counter, nvCounter, acceptRollback });
-    const moved = { ...state, counter: (nvCounter ?? (await counters.rollback.increment())) + 1n };
-    await moveOn(parts.file, counters, moved, key);
-    // The process that made it ended before it could say so.
-    if (genesisUnfinished) await counters.genesis.increment();
-    return { key, state: keeper(parts, moved, key), how: verdict === "accepted" ? "rollback-accepted" : "opened" };
+    if (former !== undefined) await readBack(file, vault, key);
+    // Also where the process that sealed it ended before this.
+    await vault.retireOlder?.(next.blob);
+    return { key, state: keeper(parts, next, key), blob: next.blob, how, resealed: former !== undefined };
   } catch (error) {
     key.destroy();
     throw error;
@@ -187,12 +199,4 @@ async function moveOn(
   await file.write(state, key);
   const counter = await counters.rollback.increment();
   if (counter !== state.counter) throw new Error("the NV counter was moved by something else than this process");
-}
-
-async function isSameKey(a: RootKey, b: RootKey): Promise<boolean> {
-  const [one, other] = [await deriveFor(a, "state"), await deriveFor(b, "state")];
-  const same = equalSecrets(one, other);
-  one.fill(0);
-  other.fill(0);
-  return same;
 }

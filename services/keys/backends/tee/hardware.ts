@@ -18,9 +18,10 @@ import type { EvidenceProvider } from "./provider.ts";
 import type { TsmFiles } from "./providers/configfs-tsm.ts";
 import { certificatesIn, keptFresh } from "./providers/kept-fresh.ts";
 import { tpm2Provider } from "./providers/tpm2.ts";
-import { exactPcrs, releaseKey } from "./seal-policy.ts";
-import { type HardwareRandom, sealedVault } from "./sealed-vault.ts";
-import type { MonotonicCounter, RootKeyVault, Sealer } from "./sealer.ts";
+import { type ReleaseFloor, releaseFloor } from "./release-floor.ts";
+import { exactPcrs, isReleaseKey, releaseKey } from "./seal-policy.ts";
+import { type HardwareRandom, movingVault, sealedVault } from "./sealed-vault.ts";
+import type { FormerVault, MonotonicCounter, RootKeyVault, Sealer } from "./sealer.ts";
 import { softIssuerIn } from "./soft-issuer-file.ts";
 import { tpmHmacVault } from "./tpm-hmac-vault.ts";
 import { tpmRandom } from "./tpm-random.ts";
@@ -29,6 +30,10 @@ import { tpm2Sealer } from "./tpm2-sealer.ts";
 /** What the machine gives a worker. */
 export interface Hardware {
   vault: RootKeyVault;
+  /** What sealed the root key before, where it is to be sealed anew. */
+  former?: FormerVault;
+  /** Where a release key decides what opens the seal: which of its releases. */
+  floor?: ReleaseFloor;
   counters: Counters | "none";
   /** The sign log's own. */
   logCounter: MonotonicCounter | "none";
@@ -68,7 +73,7 @@ export async function openHardware(settings: TeeSettings, dependencies: Hardware
       log.warn("there is no TPM, and so no counter: only daemons notice a disk that was put back to an older state");
     }
     return {
-      vault: await vaultOf(settings, tpm, dependencies, (step) => undo.push(step)),
+      ...(await vaultsOf(settings, tpm, dependencies, (step) => undo.push(step))),
       counters: tpm === undefined ? "none" : nvCounters(tpm),
       logCounter: tpm === undefined ? "none" : nvCounter(tpm, NV_LOG),
       provider: await providerOf(settings, tpm, dependencies),
@@ -92,17 +97,19 @@ export function claimedHardware({ tpm, rootKey, seal }: TeeSettings): Record<str
 
 function sealedTo(seal: SealSettings): string {
   if (seal.by === "aws-kms") return seal.key.arn;
+  if (seal.next !== undefined) return `release key ${keyFingerprint(seal.next.releaseKey)}`;
   if ("pcrs" in seal) return `pcrs ${[...new Set(seal.pcrs)].sort((a, b) => a - b).join(",")}`;
   return `release key ${keyFingerprint(seal.releaseKey)}`;
 }
 
-async function vaultOf(
+async function vaultsOf(
   { seal, rootKey }: TeeSettings,
   tpm: Tpm | undefined,
   { random, withoutTpm, kms = awsKms }: HardwareDependencies,
   undo: (step: () => void) => void,
-): Promise<RootKeyVault> {
-  let sealer: Sealer;
+): Promise<Pick<Hardware, "vault" | "former" | "floor">> {
+  const hardwareRandom = tpm === undefined ? (withoutTpm ?? deviceRandom()) : tpmRandom(tpm);
+  const sealed = (sealer: Sealer): RootKeyVault => sealedVault({ sealer, hardwareRandom, random });
   if (seal.by === "aws-kms") {
     const [{ createKmsSealer }, { attestByProgram }] = await Promise.all([
       import("./kms/kms-sealer.ts"),
@@ -110,14 +117,22 @@ async function vaultOf(
     ]);
     const service = await kms(seal.key);
     undo(() => service.close());
-    sealer = createKmsSealer({ kms: service, attest: attestByProgram(seal.program), keyId: seal.key.arn, random });
-  } else {
-    const policy = "pcrs" in seal ? exactPcrs(seal.pcrs) : releaseKey(seal.releaseKey, seal.approvals);
-    if (rootKey === "tpm") return tpmHmacVault({ tpm: needed(tpm), policy });
-    sealer = tpm2Sealer({ tpm: needed(tpm), policy });
+    return {
+      vault: sealed(
+        createKmsSealer({ kms: service, attest: attestByProgram(seal.program), keyId: seal.key.arn, random }),
+      ),
+    };
   }
-  const hardwareRandom = tpm === undefined ? (withoutTpm ?? deviceRandom()) : tpmRandom(tpm);
-  return sealedVault({ sealer, hardwareRandom, random });
+  const inTpm = needed(tpm);
+  const now = "pcrs" in seal ? exactPcrs(seal.pcrs) : releaseKey(seal.releaseKey, seal.approvals);
+  const next = seal.next && releaseKey(seal.next.releaseKey, seal.next.approvals);
+  const policy = next ?? now;
+  const releases = isReleaseKey(policy) ? { floor: releaseFloor({ tpm: inTpm, policy }) } : {};
+  if (rootKey === "tpm") return { vault: tpmHmacVault({ tpm: inTpm, policy }), ...releases };
+  const to = tpm2Sealer({ tpm: inTpm, policy });
+  if (next === undefined) return { vault: sealed(to), ...releases };
+  const from = tpm2Sealer({ tpm: inTpm, policy: now });
+  return { ...movingVault({ from, to, hardwareRandom, random }), ...releases };
 }
 
 /**

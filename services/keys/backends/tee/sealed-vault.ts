@@ -3,7 +3,7 @@ import { hkdfSync } from "node:crypto";
 import type { RandomBytes } from "@agentkeys/lib/random";
 
 import { memoryRootKey } from "./root-key.ts";
-import type { RootKeyVault, Sealer } from "./sealer.ts";
+import type { FormerVault, RootKeyVault, Sealer } from "./sealer.ts";
 
 /** Where 32 more bytes of randomness come from: the TPM's own generator, or whatever the platform has. */
 export type HardwareRandom = (length: number) => Promise<Uint8Array>;
@@ -44,6 +44,8 @@ export function sealedVault(parts: {
         master.fill(0);
       }
     },
+    ...(sealer.isSealedFor && { isSealedFor: sealer.isSealedFor.bind(sealer) }),
+    ...(sealer.retireOlder && { retireOlder: sealer.retireOlder.bind(sealer) }),
     open: async (blob) => {
       const master = await sealer.unseal(blob, PURPOSE);
       try {
@@ -53,4 +55,29 @@ export function sealedVault(parts: {
       }
     },
   };
+}
+
+/** The vault of a sealer, and what its root key may have been sealed by before. */
+export function movingVault(parts: { from: Sealer; to: Sealer; hardwareRandom: HardwareRandom; random: RandomBytes }): {
+  vault: RootKeyVault;
+  former: FormerVault;
+} {
+  const { from, to, ...sources } = parts;
+  return {
+    vault: sealedVault({ sealer: to, ...sources }),
+    former: {
+      vault: sealedVault({ sealer: from, ...sources }),
+      reseal: (blob) => resealed(from, to, blob),
+    },
+  };
+}
+
+/** Seals the master secret of one sealer's blob by another sealer: it is in memory for the time between. @throws UnsealRefused */
+async function resealed(from: Sealer, to: Sealer, blob: Uint8Array): Promise<Uint8Array> {
+  const master = await from.unseal(blob, PURPOSE);
+  try {
+    return await to.seal(master, PURPOSE, blob);
+  } finally {
+    master.fill(0);
+  }
 }

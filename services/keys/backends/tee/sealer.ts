@@ -12,9 +12,12 @@ export interface Sealer {
   /** Stands in the state file: a blob is opened by the kind of sealer that made it. */
   readonly type: string;
   /** At most 64 bytes of secret. The blob is no secret. `aad` is bound to it and needed again. */
-  seal(secret: Uint8Array, aad: Uint8Array): Promise<Uint8Array>;
+  seal(secret: Uint8Array, aad: Uint8Array, replaced?: Uint8Array): Promise<Uint8Array>;
   /** The caller zeroes the result. @throws UnsealRefused */
   unseal(blob: Uint8Array, aad: Uint8Array): Promise<Buffer>;
+  /** See `RootKeyVault`. */
+  isSealedFor?(blob: Uint8Array): boolean;
+  retireOlder?(blob: Uint8Array): Promise<void>;
 }
 
 /** A number that only grows, outside the disk. */
@@ -42,6 +45,20 @@ export interface RootKeyVault {
   create(): Promise<{ blob: Uint8Array; key: RootKey }>;
   /** @throws UnsealRefused */
   open(blob: Uint8Array): Promise<RootKey>;
+  /** Whether a blob of this type is one that this very vault opens, and not another release key's; absent where a type has one vault. */
+  isSealedFor?(blob: Uint8Array): boolean;
+  /**
+   * Makes void, for ever, what was sealed before this blob replaced it: copies of it on backups open no more either. Called once the blob
+   * is on the disk, at every start, since the process that wrote it may have ended before. Absent where nothing counts.
+   */
+  retireOlder?(blob: Uint8Array): Promise<void>;
+}
+
+/** What a root key was sealed by before, when it is to be sealed by another vault from now on. */
+export interface FormerVault {
+  vault: RootKeyVault;
+  /** The same root key, sealed for whom the new vault opens. Nothing is void yet. @throws UnsealRefused */
+  reseal(blob: Uint8Array): Promise<Uint8Array>;
 }
 
 /** A PCR that holds something else than what the seal asks for. Values in lower-case hex. */
@@ -57,6 +74,8 @@ export type UnsealRefusal =
   | "MEASUREMENT"
   /** An approval is not signed by the release key that the seal names. */
   | "APPROVAL"
+  /** The release that runs is approved, but of a security version that this TPM was told to open for no more. */
+  | "RETIRED"
   /** The blob is not one of this TPM, key or purpose, or was changed. */
   | "BLOB"
   /** The sealing device or service refuses for a reason of its own, or cannot be reached. */

@@ -4,7 +4,7 @@ import { deriveFor, extractKey, rootKeyOver } from "./root-key.ts";
 import type { SealPolicy } from "./seal-policy.ts";
 import type { RootKey, RootKeyVault } from "./sealer.ts";
 import { formatTpm2Blob, parseTpm2Blob, type Tpm2Blob } from "./tpm2-blob.ts";
-import { useUnderPolicy, wrapUnderPolicy } from "./tpm2-object.ts";
+import { isSealedFor, useUnderPolicy, wrapUnderPolicy } from "./tpm2-object.ts";
 
 /** A vault whose key stays inside the TPM. */
 export interface TpmHmacVault extends RootKeyVault {
@@ -52,5 +52,6 @@ export function tpmHmacVault({ tpm, policy }: { tpm: Tpm; policy: SealPolicy }):
       }
     },
     open: (blob) => opened(parseTpm2Blob(blob)),
+    isSealedFor: (blob) => isSealedFor(policy, parseTpm2Blob(blob)),
   };
 }

@@ -1,6 +1,11 @@
 import {
+  counterName,
   create,
   load,
+  parsePublic,
+  policyCounterAtMost,
+  policyWithCounterAtMost,
+  readCounter,
   startSession,
   storageRoot,
   type Tpm,
@@ -12,43 +17,121 @@ import {
   type TpmSession,
 } from "@agentkeys/lib/tpm2";
 
-import type { SealPolicy } from "./seal-policy.ts";
+import { advanceCounter, NV_RELEASES, NV_SEAL, startedCounter } from "./nv.ts";
+import { leastAt, retired, type SealPolicy } from "./seal-policy.ts";
 import { UnsealRefused } from "./sealer.ts";
-import type { Tpm2Blob } from "./tpm2-blob.ts";
+import type { SealTerms, Tpm2Blob } from "./tpm2-blob.ts";
 
-/** Has the TPM wrap something under its storage root key, to be opened by the policy. @throws UnsealRefused */
+/**
+ * Has the TPM wrap something under its storage root key, to be opened by the policy for as long as the seal counter is not beyond where
+ * it is now: one step further where the blob `replaces` another, which `retireOlder` makes void then. @throws UnsealRefused
+ */
 export function wrapUnderPolicy(
   tpm: Tpm,
   policy: SealPolicy,
   templateFor: (policyDigest: Uint8Array) => TpmPublic,
   data: Uint8Array,
+  replaces?: Tpm2Blob,
 ): Promise<Tpm2Blob> {
   return explained(() =>
     tpm.use(async (t) => {
-      const { digest, sealedTo } = await policy.prepare(t);
       const root = await storageRoot(t);
-      const object = await create(t, root, templateFor(digest), data, await startSession(t, "hmac", root));
-      return { ...object, parentName: root.name, ...(sealedTo && { sealedTo }) };
+      const session = await startSession(t, "hmac", root);
+      const code = await policy.prepare(t, session, replaces?.terms.code);
+      const now = await startedCounter(t, NV_SEAL, session);
+      const terms: SealTerms = { code, counter: replaces === undefined ? now : after(now, replaces.terms.counter) };
+      const digest = digestOf(policy, terms);
+      if (digest === undefined) throw new Error("a policy prepared terms that are not its own");
+      const object = await create(t, root, templateFor(digest), data, session);
+      return { ...object, parentName: root.name, terms };
     }),
   );
 }
 
 /** Loads it again and uses it in a session that satisfies the policy. @throws UnsealRefused */
-export function useUnderPolicy<T>(
+export async function useUnderPolicy<T>(
   tpm: Tpm,
   policy: SealPolicy,
   blob: Tpm2Blob,
   use: (tpm: TpmSequence, object: TpmObject, session: TpmSession) => Promise<T>,
 ): Promise<T> {
+  return explained(async () => {
+    try {
+      return await tpm.use(async (t) => {
+        const root = await storageRoot(t);
+        if (!Buffer.from(root.name).equals(blob.parentName)) throw foreign();
+        if (!isSealedFor(policy, blob)) throw otherPolicy();
+        const session = await startSession(t, "policy", root);
+        await policy.satisfy(t, session, blob.terms.code);
+        await policyCounterAtMost(t, session, NV_SEAL, blob.terms.counter);
+        // After the policy, whose release key needs a place in the TPM too.
+        return use(t, await load(t, root, blob), session);
+      });
+    } catch (error) {
+      const byCounter = error instanceof TpmError && COUNTER_ERRORS.some((kind) => error.is(kind));
+      throw (byCounter ? await tpm.use((t) => closedByCounter(t, policy, blob.terms, error)) : undefined) ?? error;
+    }
+  });
+}
+
+/** Whether it opens for what this policy is for: another release key's blob does not. */
+export function isSealedFor(policy: SealPolicy, { terms, public: area }: Tpm2Blob): boolean {
+  return digestOf(policy, terms)?.equals(parsePublic(area).authPolicy) === true;
+}
+
+/** Makes void, for ever, what was sealed before this blob replaced it, wherever copies are. To be called once the blob is kept safely. */
+export function retireOlder(tpm: Tpm, { terms }: Tpm2Blob): Promise<void> {
   return explained(() =>
     tpm.use(async (t) => {
-      const root = await storageRoot(t);
-      if (!Buffer.from(root.name).equals(blob.parentName)) throw foreign();
-      const session = await startSession(t, "policy", root);
-      await policy.satisfy(t, session, blob.sealedTo);
-      // After the policy, whose release key needs a place in the TPM too.
-      return use(t, await load(t, root, blob), session);
+      const session = await startSession(t, "hmac", await storageRoot(t));
+      await advanceCounter(t, NV_SEAL, terms.counter, session);
     }),
+  );
+}
+
+/** Beyond both: the process that made what is replaced may have ended before the counter was there. */
+function after(now: bigint, replaced: bigint): bigint {
+  return (now > replaced ? now : replaced) + 1n;
+}
+
+function digestOf(policy: SealPolicy, { code, counter }: SealTerms): Buffer | undefined {
+  const digest = policy.digestOf(code);
+  return digest && policyWithCounterAtMost(digest, counterName(NV_SEAL), counter);
+}
+
+const COUNTER_ERRORS = ["policy", "nvUnwritten", "handle"] as const;
+
+/** Why a counter keeps the seal shut. `undefined` where none of them does now. */
+async function closedByCounter(
+  tpm: TpmSequence,
+  policy: SealPolicy,
+  { code, counter }: SealTerms,
+  cause: TpmError,
+): Promise<UnsealRefused | undefined> {
+  const session = await startSession(tpm, "hmac", await storageRoot(tpm));
+  const seal = await readCounter(tpm, NV_SEAL, session);
+  if (seal === undefined) return deleted(NV_SEAL, cause);
+  if (seal > counter) {
+    const what = "the master secret was sealed anew since this blob was made, or the TPM's seal counter was made anew";
+    return new UnsealRefused("BLOB", `${what}: restore the newest state file`, [], { cause });
+  }
+  if (!("releases" in code)) return undefined;
+  const value = await readCounter(tpm, NV_RELEASES, session);
+  if (value === undefined) return deleted(NV_RELEASES, cause);
+  const running = await policy.approvalOfRunningCode?.(tpm, code.releases);
+  const least = leastAt(code.releases, value);
+  return running !== undefined && running.securityVersion < least ? retired(running, least) : undefined;
+}
+
+function deleted(index: number, cause: TpmError): UnsealRefused {
+  const what = `the counter at 0x${index.toString(16)}, which the seal depends on, was deleted in this TPM`;
+  return new UnsealRefused("BLOB", `${what}: the blob opens no more, and no copy of it does`, [], { cause });
+}
+
+function otherPolicy(): UnsealRefused {
+  return new UnsealRefused(
+    "APPROVAL",
+    "the master secret was sealed for another release key or other PCRs than the settings name, or its terms were changed",
   );
 }
 

@@ -6,7 +6,7 @@ import { template, type Tpm, unseal } from "@agentkeys/lib/tpm2";
 import type { SealPolicy } from "./seal-policy.ts";
 import { type Sealer, UnsealRefused } from "./sealer.ts";
 import { formatTpm2Blob, parseTpm2Blob } from "./tpm2-blob.ts";
-import { useUnderPolicy, wrapUnderPolicy } from "./tpm2-object.ts";
+import { isSealedFor, retireOlder, useUnderPolicy, wrapUnderPolicy } from "./tpm2-object.ts";
 
 /** A TPM seals at most 128 bytes; the digest of what goes along takes 32. */
 const MAX_SECRET = 64;
@@ -16,13 +16,14 @@ const DIGEST_BYTES = 32;
 export function tpm2Sealer({ tpm, policy }: { tpm: Tpm; policy: SealPolicy }): Sealer {
   return {
     type: policy.type,
-    seal: async (secret, aad) => {
+    seal: async (secret, aad, replaced) => {
       if (secret.length > MAX_SECRET) throw new RangeError(`at most ${MAX_SECRET} bytes can be sealed`);
       const data = Buffer.alloc(secret.length + DIGEST_BYTES);
       data.set(secret);
       data.set(digestOf(aad), secret.length);
       try {
-        return formatTpm2Blob(await wrapUnderPolicy(tpm, policy, template.sealedData, data));
+        const replaces = replaced && parseTpm2Blob(replaced);
+        return formatTpm2Blob(await wrapUnderPolicy(tpm, policy, template.sealedData, data, replaces));
       } finally {
         data.fill(0);
       }
@@ -42,6 +43,8 @@ export function tpm2Sealer({ tpm, policy }: { tpm: Tpm; policy: SealPolicy }): S
         data.fill(0);
       }
     },
+    isSealedFor: (bytes) => isSealedFor(policy, parseTpm2Blob(bytes)),
+    retireOlder: (bytes) => retireOlder(tpm, parseTpm2Blob(bytes)),
   };
 }
 

@@ -7,7 +7,18 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { OmniAccount } from "@agentkeys/lib/account";
 import { addressOfSecretKey } from "@agentkeys/lib/ethereum";
 import { systemRandom } from "@agentkeys/lib/random";
-import { extendPcr, formatApprovals, parseApprovals, type Tpm } from "@agentkeys/lib/tpm2";
+import {
+  type Approval,
+  approvalReference,
+  extendPcr,
+  formatApprovals,
+  parseApprovals,
+  policyAuthorize,
+  policyOfPcrs,
+  policyPcr,
+  template,
+  type Tpm,
+} from "@agentkeys/lib/tpm2";
 import { hasSwtpm, startTestTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
 import { deriveSecretKeyWith } from "../../derivation.ts";
@@ -90,7 +101,7 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee", process.env))("a worker 
       expect(evil.message).toContain(
         `PCR ${CODE_PCR} is ${hex(pcrAfter("evil"))}, expected ${hex(pcrAfter("v1"))} or ${hex(pcrAfter("v2"))}`,
       );
-      expect((await refused(run("evil", foreign.policy("evil")))).refusal).toBe("MEASUREMENT");
+      expect((await refused(run("evil", foreign.policy("evil")))).refusal).toBe("APPROVAL");
       const forged = releaseKey(release.key, [foreign.approve("evil")]);
       expect((await refused(run("evil", forged))).refusal).toBe("APPROVAL");
       // The TPM refuses by itself too, without our looking first.
@@ -178,13 +189,25 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee", process.env))("a worker 
     const text = blob.toString();
     const changes = [
       text.slice(0, -1),
-      text.replace(/.{8}"}$/, '00000000"}'),
+      text.replace(/.{8}","counter"/, '00000000","counter"'),
       text.replace('"public":"00', '"public":"01'),
+      text.replace('"version":2', '"version":3'),
+      text.replace(/"counter":"\d+"/, '"counter":"-1"'),
+      text.replace('"least":0', '"least":0.5'),
       "{}",
     ];
     for (const changed of changes) {
       expect((await refused(sealer.unseal(Buffer.from(changed), purpose))).refusal).toBe("BLOB");
     }
+    // Terms that are read, and are those of another policy.
+    for (const changed of [text.replace('"least":0', '"least":1'), text.replace(/"counter":"/g, '"counter":"1')]) {
+      expect(changed).not.toBe(text);
+      expect((await refused(sealer.unseal(Buffer.from(changed), purpose))).message).toContain("its terms were changed");
+    }
+    const before = text.replace('"version":2,', "");
+    expect((await refused(sealer.unseal(Buffer.from(before), purpose))).message).toContain(
+      "start the release that made it",
+    );
   });
 
   test("says that its TPM is gone, and does nothing else", async () => {
@@ -263,23 +286,31 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee", process.env))("a worker 
 describe("an approvals file", () => {
   const release = testRelease();
 
+  test("of the form that had no security versions says what to do", () => {
+    const before = { version: 1, approvals: [{ release: "1", pcrs: {}, signature: "" }] };
+    expect(() => parseApprovals(JSON.stringify(before))).toThrow("have the release key approve the releases anew");
+  });
+
   test("comes back as it was written", () => {
-    const written = formatApprovals([release.approve("1.0.0"), release.approve("1.1.0-rc.1")]);
+    const written = formatApprovals([release.approve("1.0.0"), release.approve("1.1.0-rc.1", 65_535)]);
     expect(formatApprovals(parseApprovals(written))).toBe(written);
   });
 
   test("with anything else in it is refused", () => {
     const written = formatApprovals([release.approve("1.0.0")]);
     for (const changed of [
-      written.replace('"version": 1', '"version": 2'),
-      written.replace('"version": 1', '"version": 1, "more": 1'),
+      written.replace('"version": 2', '"version": 3'),
+      written.replace('"version": 2', '"version": 2, "more": 1'),
+      written.replace('"security_version": 0', '"security_version": -1'),
+      written.replace('"security_version": 0', '"security_version": "0"'),
+      written.replace(/"security_version": 0,\s*/, ""),
       written.replace('"11":', '"24":'),
       written.replace('"11":', '"011":'),
       written.replace(/"11": "../, '"11": "'),
       written.replace(/"pcrs": {[^}]*}/, '"pcrs": {}'),
       written.replace('"1.0.0"', '"1 0"'),
       written.replace(/"signature": "..../, '"signature": "'),
-      '{"version":1,"approvals":[]}',
+      '{"version":2,"approvals":[]}',
       "",
     ]) {
       expect(() => parseApprovals(changed)).toThrow(/the approvals file|the signature/);
@@ -288,19 +319,14 @@ describe("an approvals file", () => {
 });
 
 /** A policy that does not look at an approval before it gives it to the TPM. */
-function blindly(
-  key: Parameters<typeof releaseKey>[0],
-  approval: ReturnType<typeof parseApprovals>[number],
-): Pick<SealPolicy, "satisfy"> {
+function blindly(key: Parameters<typeof releaseKey>[0], approval: Approval): Pick<SealPolicy, "satisfy"> {
   return {
     satisfy: async (tpm, session) => {
-      const { APPROVAL_REFERENCE, policyAuthorize, policyOfPcrs, policyPcr, template } =
-        await import("@agentkeys/lib/tpm2");
       await policyPcr(tpm, session, [...approval.pcrs.keys()]);
       await policyAuthorize(tpm, session, {
         key: template.verificationKey(key),
         policy: policyOfPcrs(approval.pcrs),
-        reference: APPROVAL_REFERENCE,
+        reference: approvalReference(approval.securityVersion),
         signature: approval.signature,
       });
     },

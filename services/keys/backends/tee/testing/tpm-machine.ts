@@ -10,8 +10,8 @@ import { startTestTpm, type TestTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
 import type { BootParts } from "../genesis.ts";
 import { nvCounters } from "../nv.ts";
-import { releaseKey, type SealPolicy } from "../seal-policy.ts";
-import { sealedVault } from "../sealed-vault.ts";
+import { releaseKey, type ReleaseKeyPolicy, type SealPolicy } from "../seal-policy.ts";
+import { movingVault, sealedVault } from "../sealed-vault.ts";
 import { createStateFile } from "../state-file.ts";
 import { tpmRandom } from "../tpm-random.ts";
 import { tpm2Sealer } from "../tpm2-sealer.ts";
@@ -70,9 +70,9 @@ export function pcrAfter(release: string): Buffer {
 /** A release key and what it approves. */
 export interface TestRelease {
   key: KeyObject;
-  approve(release: string): Approval;
-  /** The policy of a worker that comes with approvals of these releases. */
-  policy(...releases: string[]): SealPolicy;
+  approve(release: string, securityVersion?: number): Approval;
+  /** The policy of a worker that comes with approvals of these releases, of security version 0 where they are named only. */
+  policy(...releases: (string | Approval)[]): ReleaseKeyPolicy;
 }
 
 export function testRelease(kind: "P-256" | "RSA" = "P-256"): TestRelease {
@@ -80,13 +80,27 @@ export function testRelease(kind: "P-256" | "RSA" = "P-256"): TestRelease {
     kind === "RSA"
       ? generateKeyPairSync("rsa", { modulusLength: 2048 })
       : generateKeyPairSync("ec", { namedCurve: "P-256" });
-  const approveRelease = (release: string): Approval =>
-    approve(release, new Map([[CODE_PCR, pcrAfter(release)]]), privateKey);
+  const approveRelease = (release: string, securityVersion = 0): Approval =>
+    approve({ release, securityVersion, pcrs: new Map([[CODE_PCR, pcrAfter(release)]]) }, privateKey);
   return {
     key: publicKey,
     approve: approveRelease,
-    policy: (...releases) => releaseKey(publicKey, releases.map(approveRelease)),
+    policy: (...releases) =>
+      releaseKey(
+        publicKey,
+        releases.map((one) => (typeof one === "string" ? approveRelease(one) : one)),
+      ),
   };
+}
+
+/** What seals for `to` from now on what was sealed for `from`. */
+export function movingOn(tpm: Tpm, from: SealPolicy, to: SealPolicy): Required<Pick<BootParts, "vault" | "former">> {
+  return movingVault({
+    from: tpm2Sealer({ tpm, policy: from }),
+    to: tpm2Sealer({ tpm, policy: to }),
+    hardwareRandom: tpmRandom(tpm),
+    random: systemRandom,
+  });
 }
 
 /** The parts of a boot on this machine, as the worker puts them together. */
