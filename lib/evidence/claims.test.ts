@@ -19,6 +19,7 @@ const claims: Claims = {
   settings: { general_messages: false, allowed_domains: ["broker.example"], broker_issuer: "https://broker.example" },
   log: { vkey: VKEY, size: 7, root: Buffer.alloc(32, 4) },
   nvCounter: 12,
+  minSecurityVersion: 3,
 };
 const text = Buffer.from(encodeClaims(claims)).toString();
 
@@ -26,16 +27,17 @@ test("the claims are one line of canonical JSON, and are read back as they were"
   expect(text).toBe(
     `{"boot_id":"${"b".repeat(22)}","eat_nonce":"${"-_v7".repeat(11).slice(0, 43).replace(/.$/, "s")}",` +
       `"eat_profile":"tag:agentkeys,2026:evidence-v1","iat":1893456000,"identity_pub":"ed25519:${"03".repeat(32)}",` +
-      `"log":{"root":"${"04".repeat(32)}","size":7,"vkey":"${VKEY}"},"nv_counter":12,` +
+      `"log":{"root":"${"04".repeat(32)}","size":7,"vkey":"${VKEY}"},"min_security_version":3,"nv_counter":12,` +
       `"settings":{"allowed_domains":["broker.example"],"broker_issuer":"https://broker.example","general_messages":false},` +
       `"signer_version":"0.1.0","tls_exporter":"${"02".repeat(32)}","tls_spki_sha256":"${"01".repeat(32)}"}`,
   );
   expect(parseClaims(Buffer.from(text))).toEqual(claims);
 });
 
-test("the counter may be missing, for platforms that have none", () => {
+test("the counter and the lowest release may be missing, for platforms that have none", () => {
   const without = { ...claims };
   delete without.nvCounter;
+  delete without.minSecurityVersion;
   expect(parseClaims(encodeClaims(without))).toEqual(without);
 });
 

@@ -34,6 +34,11 @@ export interface Claims {
   log: LogHead;
   /** `nv_counter`: the platform's monotonic counter; absent where it has none. */
   nvCounter?: number;
+  /**
+   * `min_security_version`: the lowest security version of a release that the seal of the master secret opens for; absent where it is
+   * sealed for no release key. Older releases are closed out by the platform for good.
+   */
+  minSecurityVersion?: number;
 }
 
 /** The head of a Merkle log (RFC 6962 section 2.1). */
@@ -67,6 +72,7 @@ export function encodeClaims(claims: Claims): Uint8Array {
       settings: claims.settings,
       log: { vkey: claims.log.vkey, size: claims.log.size, root: hex(claims.log.root) },
       ...(claims.nvCounter !== undefined && { nv_counter: claims.nvCounter }),
+      ...(claims.minSecurityVersion !== undefined && { min_security_version: claims.minSecurityVersion }),
     }),
     "utf8",
   );
@@ -94,6 +100,7 @@ export function parseClaims(encoded: Uint8Array): Claims {
   }
   const log = new Members("log", members.take("log"));
   const nvCounter = members.optional("nv_counter");
+  const least = members.optional("min_security_version");
   const claims: Claims = {
     nonce: Buffer.from(members.text("eat_nonce", /^[\w-]{22,86}$/), "base64url"),
     issuedAt: members.integer("iat"),
@@ -105,6 +112,7 @@ export function parseClaims(encoded: Uint8Array): Claims {
     settings: parseSettings(members.take("settings")),
     log: { vkey: log.text("vkey", VERIFIER_KEY), size: log.integer("size"), root: log.bytes("root") },
     ...(nvCounter !== undefined && { nvCounter: integer("nv_counter", nvCounter) }),
+    ...(least !== undefined && { minSecurityVersion: integer("min_security_version", least) }),
   };
   log.end();
   members.end();

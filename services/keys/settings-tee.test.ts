@@ -100,6 +100,28 @@ describe("the TEE worker's settings", () => {
     expect(problems({ ...released, AGENTKEYS_TEE_APPROVALS: "", AGENTKEYS_TEE_SEAL_PCRS: "" }).join()).toContain(
       "together",
     );
+    const [nextKey, nextReleased] = [join(folder, "next.pem"), { ...released, AGENTKEYS_TEE_NEXT_RELEASE_KEY: "" }];
+    const { publicKey: nextPublic } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+    writeFileSync(nextKey, nextPublic.export({ format: "pem", type: "spki" }));
+    nextReleased.AGENTKEYS_TEE_NEXT_RELEASE_KEY = nextKey;
+    const sealedAnew = { approvals: [{ release: "1.0" }] };
+    expect(readTeeSettings({ ...least, ...nextReleased, AGENTKEYS_TEE_SEAL_PCRS: "" }).seal).toMatchObject({
+      ...sealedAnew,
+      next: sealedAnew,
+    });
+    expect(readTeeSettings({ ...least, ...nextReleased, AGENTKEYS_TEE_RELEASE_KEY: "" }).seal).toMatchObject({
+      pcrs: [11, 4],
+      next: sealedAnew,
+    });
+    const alone = { ...nextReleased, AGENTKEYS_TEE_SEAL_PCRS: "" };
+    expect(problems({ ...alone, AGENTKEYS_TEE_NEXT_RELEASE_KEY: key }).join()).toContain("nothing to seal anew");
+    expect(problems({ ...alone, AGENTKEYS_TEE_RELEASE_KEY: "" }).join()).toContain(
+      "one of AGENTKEYS_TEE_SEAL_PCRS and",
+    );
+    expect(problems({ ...alone, AGENTKEYS_TEE_APPROVALS: "" }).join()).toContain("together");
+    expect(problems({ ...alone, AGENTKEYS_TEE_ROOT_KEY: "tpm" }).join()).toContain(
+      "a root key that never leaves the TPM cannot be sealed anew",
+    );
     writeFileSync(approvals, "{}");
     expect(problems({ ...released, AGENTKEYS_TEE_SEAL_PCRS: "" }).join()).toContain(
       "AGENTKEYS_TEE_APPROVALS names a file",
@@ -216,16 +238,20 @@ describe("the machine", () => {
 describe("the command line", () => {
   test("says what a person says once", () => {
     expect(readTeeFlags([])).toEqual({ allowGenesis: false });
-    expect(readTeeFlags(["--allow-genesis", "--accept-rollback=7"])).toEqual({
+    expect(readTeeFlags(["--allow-genesis", "--accept-rollback=7", "--retire-releases-before=3"])).toEqual({
       allowGenesis: true,
       acceptRollback: 7n,
+      retireReleasesBefore: 3,
     });
   });
 
-  test.each([["--allow"], ["--accept-rollback=all"], ["--accept-rollback"], ["genesis"]])(
-    "%s is refused",
-    (argument) => {
-      expect(() => readTeeFlags([argument])).toThrow(SettingsError);
-    },
-  );
+  test.each([
+    ["--allow"],
+    ["--accept-rollback=all"],
+    ["--accept-rollback"],
+    ["--retire-releases-before=all"],
+    ["genesis"],
+  ])("%s is refused", (argument) => {
+    expect(() => readTeeFlags([argument])).toThrow(SettingsError);
+  });
 });

@@ -44,6 +44,8 @@ export interface TeeSettings extends HardwareSettings {
 export interface TeeFlags {
   allowGenesis: boolean;
   acceptRollback?: bigint;
+  /** A security version: releases of lower ones open the seal no more, once this start has come to its end. */
+  retireReleasesBefore?: number;
 }
 
 const declared = {
@@ -175,19 +177,30 @@ export function readTeeFlags(args: readonly string[]): TeeFlags {
   try {
     const { values } = parseArgs({
       args: [...args],
-      options: { "allow-genesis": { type: "boolean", default: false }, "accept-rollback": { type: "string" } },
+      options: {
+        "allow-genesis": { type: "boolean", default: false },
+        "accept-rollback": { type: "string" },
+        "retire-releases-before": { type: "string" },
+      },
     });
     const counter = values["accept-rollback"];
     if (counter !== undefined && !/^\d{1,20}$/.test(counter)) {
       throw new SettingsError(["--accept-rollback must name the counter that the refusal names"]);
     }
+    const retireBefore = values["retire-releases-before"];
+    if (retireBefore !== undefined && !/^\d{1,5}$/.test(retireBefore)) {
+      throw new SettingsError(["--retire-releases-before must name a security version"]);
+    }
     return {
       allowGenesis: values["allow-genesis"],
       ...(counter !== undefined && { acceptRollback: BigInt(counter) }),
+      ...(retireBefore !== undefined && { retireReleasesBefore: Number(retireBefore) }),
     };
   } catch (error) {
     if (error instanceof SettingsError) throw error;
-    throw new SettingsError(["the command line may only say --allow-genesis, or --accept-rollback=COUNTER"]);
+    throw new SettingsError([
+      "the command line may only say --allow-genesis, --accept-rollback=COUNTER, or --retire-releases-before=VERSION",
+    ]);
   }
 }
 

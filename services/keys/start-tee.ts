@@ -12,6 +12,7 @@ import { tryEvidence } from "./backends/tee/evidence-trial.ts";
 import { claimFolder } from "./backends/tee/folder-claim.ts";
 import { boot } from "./backends/tee/genesis.ts";
 import { type HardwareDependencies, openHardware } from "./backends/tee/hardware.ts";
+import { runningReleases } from "./backends/tee/release-floor.ts";
 import { createStateFile } from "./backends/tee/state-file.ts";
 import { createTlsIdentity } from "./backends/tee/tls-identity.ts";
 import type { TeeFlags, TeeSettings } from "./settings-tee.ts";
@@ -72,6 +73,7 @@ export async function startTeeWorker(
     const booted = await boot({
       file: createStateFile(join(settings.stateFolder, "state.json")),
       vault: hardware.vault,
+      ...(hardware.former && { former: hardware.former }),
       counters: hardware.counters,
       allowGenesis: flags.allowGenesis,
       ...(flags.acceptRollback !== undefined && { acceptRollback: flags.acceptRollback }),
@@ -83,12 +85,17 @@ export async function startTeeWorker(
       return Promise.resolve();
     });
     log.info({ how: booted.how, vault: hardware.vault.type, boot_id: bootId }, "root key opened");
+    if (booted.resealed) {
+      log.warn("the root key was sealed anew: no older copy of the state file opens any more, so back the disk up now");
+    }
+    const { floor } = hardware;
+    const releases = await runningReleases({ floor, blob: booted.blob, retireBefore: flags.retireReleasesBefore });
 
     const workerLog = await openWorkerLog({ settings, flags, booted, counter: hardware.logCounter, clock, random });
     const logAt = undo.length;
     undo.push(() => workerLog.close());
     const registry = new Registry();
-    const parts = { key, hardware, workerLog, identity, registry, bootId, log, clock, random, allowance };
+    const parts = { key, hardware, releases, workerLog, identity, registry, bootId, log, clock, random, allowance };
     const server = await serveWorker(settings, parts);
     undo.push(() => server.close());
     const { metricsListen } = settings;
@@ -97,6 +104,10 @@ export async function startTeeWorker(
     const audited = auditInBackground(workerLog.signLog, log);
     // Closing the log ends the audit; nothing of it goes on after that.
     undo.splice(logAt, 0, () => audited);
+    await releases.retire();
+    if (releases.now !== undefined) {
+      log.info({ security_version: releases.now.running, least: releases.now.least }, "releases that open the seal");
+    }
     return { ...server, ...(scraped && { metricsUrl: scraped.url }), close };
   } catch (error) {
     await close().catch(() => undefined);

@@ -14,6 +14,7 @@ import { remoteSessionKeys } from "@agentkeys/lib/session";
 
 import { createAttestation } from "./backends/tee/attestation.ts";
 import { claimedHardware, type Hardware } from "./backends/tee/hardware.ts";
+import type { RunningReleases } from "./backends/tee/release-floor.ts";
 import { ed25519KeyFor } from "./backends/tee/root-key.ts";
 import type { RootKey } from "./backends/tee/sealer.ts";
 import type { TlsIdentity } from "./backends/tee/tls-identity.ts";
@@ -32,6 +33,7 @@ import type { WorkerLog } from "./worker-log.ts";
 export interface WorkerParts {
   key: RootKey;
   hardware: Hardware;
+  releases: RunningReleases;
   workerLog: WorkerLog;
   identity: TlsIdentity;
   bootId: string;
@@ -85,7 +87,7 @@ export async function serveWorker(settings: TeeSettings, parts: WorkerParts): Pr
 
 async function attesting(
   settings: TeeSettings,
-  { key, hardware, workerLog, identity, bootId, clock }: WorkerParts,
+  { key, hardware, releases, workerLog, identity, bootId, clock }: WorkerParts,
 ): Promise<ReturnType<typeof createAttestation>> {
   return createAttestation({
     provider: hardware.provider,
@@ -98,6 +100,7 @@ async function attesting(
       const { size, root, counter } = workerLog.signLog.head;
       return { vkey: workerLog.vkey, size, root, ...(hardware.logCounter !== "none" && { counter }) };
     },
+    minSecurityVersion: () => releases.now?.least,
     clock,
     sleep: (ms) => delay(ms, undefined, { ref: false }),
   });

@@ -3,8 +3,8 @@
  * mounts the state disk, confines the kernel, and runs Node without rights. There is no shell, no package manager and no login; beside the
  * key service only what keeps the network's lease runs on. When the key service ends, the machine ends.
  *
- * An operator who has the state disk mounted elsewhere can put allow-genesis, or accept-rollback with a number in it, on it: the worker's
- * two flags, which it checks against the TPM's counters.
+ * An operator who has the state disk mounted elsewhere can put allow-genesis, or accept-rollback or retire-releases-before with a number
+ * in it, on it: the worker's flags, which it checks against the TPM's counters.
  *
  * Read from the measured kernel command line: agentkeys.tsm=1, and what network.c reads.
  */
@@ -166,12 +166,13 @@ static void run_worker(void) {
   must(setsid(), "setsid");
   drop_rights(WORKER);
   say_rights();
-  char *argv[] = {"/bin/node", "--env-file=/app/settings.env", "/app/main.js", NULL, NULL};
-  static char rollback[64] = "--accept-rollback=";
+  char *argv[] = {"/bin/node", "--env-file=/app/settings.env", "/app/main.js", NULL, NULL, NULL};
+  static char rollback[64] = "--accept-rollback=", retire[64] = "--retire-releases-before=";
   if (access(STATE "/allow-genesis", F_OK) == 0)
     argv[3] = "--allow-genesis";
   else if (read_number(STATE "/accept-rollback", rollback + strlen(rollback), 21))
     argv[3] = rollback;
+  if (read_number(STATE "/retire-releases-before", retire + strlen(retire), 21)) argv[argv[3] ? 4 : 3] = retire;
   char *envp[] = {"NODE_ENV=production", "HOME=/", "LD_LIBRARY_PATH=/lib", "NODE_EXTRA_CA_CERTS=/app/broker-ca.pem", NULL};
   if (access("/app/broker-ca.pem", F_OK) < 0) envp[3] = NULL;
   must(chdir("/app"), "/app");

@@ -20,6 +20,8 @@ export interface AttestationParts {
   settings: Readonly<Record<string, SettingValue>>;
   /** The sign log's head as it is now, and the counter that goes with it. */
   head: () => LogHead & { counter?: bigint };
+  /** The lowest security version that the seal opens for, as it is now; `undefined` where there is no such thing. */
+  minSecurityVersion: () => number | undefined;
   clock: Clock;
   sleep: (ms: number) => Promise<void>;
 }
@@ -67,6 +69,7 @@ export function createAttestation(
 
 function claimsAbout(parts: AttestationParts, nonce: Uint8Array, tlsExporter: Uint8Array): Uint8Array {
   const { vkey, size, root, counter } = parts.head();
+  const minSecurityVersion = parts.minSecurityVersion();
   return encodeClaims({
     nonce,
     tlsExporter,
@@ -78,5 +81,6 @@ function claimsAbout(parts: AttestationParts, nonce: Uint8Array, tlsExporter: Ui
     settings: parts.settings,
     log: { vkey, size, root },
     ...(counter !== undefined && { nvCounter: Number(counter) }),
+    ...(minSecurityVersion !== undefined && { minSecurityVersion }),
   });
 }

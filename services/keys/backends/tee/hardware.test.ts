@@ -163,6 +163,9 @@ test("the attested settings say what decides whom the master secret opens for", 
   });
   const released = claimedHardware({ ...tpm, seal: { by: "tpm2", releaseKey: publicKey, approvals: [] } });
   expect(released["sealed_to"]).toMatch(/^release key [0-9a-f]{64}$/);
+  // By the time that anybody is answered, it is sealed for the next key.
+  const next = { releaseKey: publicKey, approvals: [] };
+  expect(claimedHardware({ ...tpm, seal: { by: "tpm2", pcrs: [11], next } })["sealed_to"]).toBe(released["sealed_to"]);
 });
 
 describe("randomness of the kernel's hardware generator", () => {

@@ -1,23 +1,33 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { rm } from "node:fs/promises";
+import { copyFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import { formatApprovals } from "@agentkeys/lib/tpm2";
 import { hasSwtpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
 import { boot } from "./genesis.ts";
+import { releaseFloor } from "./release-floor.ts";
 import { deriveFor } from "./root-key.ts";
-import { exactPcrs } from "./seal-policy.ts";
-import { bootPartsOn, startTpmMachine, type TpmMachine } from "./testing/tpm-machine.ts";
+import { exactPcrs, releaseKey } from "./seal-policy.ts";
+import { bootPartsOn, movingOn, startTpmMachine, testRelease, type TpmMachine } from "./testing/tpm-machine.ts";
 
 /** Boots in a process of its own, which kills itself at that step. Whether it came through. */
-async function bootAndDie(machine: TpmMachine, at: number): Promise<"done" | "killed"> {
-  const program = join(import.meta.dirname, "testing", "boot-and-die.ts");
+async function bootAndDie(machine: TpmMachine, at: number, name: "boot" | "move" = "boot"): Promise<"done" | "killed"> {
+  const program = join(import.meta.dirname, "testing", `${name}-and-die.ts`);
   const child = spawn(
     process.execPath,
-    ["--import", import.meta.resolve("tsx"), program, machine.statePath, machine.tpm.address.unix, String(at)],
+    [
+      "--import",
+      import.meta.resolve("tsx"),
+      program,
+      machine.statePath,
+      machine.tpm.address.unix,
+      String(at),
+      machine.disk,
+    ],
     { stdio: ["ignore", "pipe", "pipe"] },
   );
   let said = "";
@@ -73,7 +83,48 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, killed", process.env))("a
       await expect(keysNow(true)).rejects.toThrow("restore the state file from a backup");
     },
   );
+
+  test(
+    "at any step of moving to another release key and of retiring releases finishes both at its next start",
+    { timeout: 240_000 },
+    async () => {
+      const [old, next] = [testRelease(), testRelease()];
+      const approvals = [old.approve("v1", 1), old.approve("v3", 3), next.approve("v1", 1), next.approve("v3", 3)];
+      const [before, after] = [old, next].map(({ key }) => releaseKey(key, approvals));
+      if (before === undefined || after === undefined) throw new Error("two policies");
+      let kills = 0;
+      for (let outcome = "killed"; outcome === "killed"; kills++) {
+        await machine.stop();
+        machine = await startTpmMachine();
+        await writeFile(join(machine.disk, "approvals.json"), formatApprovals(approvals));
+        await writeFile(join(machine.disk, "old.pem"), old.key.export({ format: "pem", type: "spki" }));
+        await writeFile(join(machine.disk, "next.pem"), next.key.export({ format: "pem", type: "spki" }));
+        const begun = await machine.power("v1");
+        const { key } = await boot(bootPartsOn(machine, begun, before, { allowGenesis: true }));
+        const known = await deriveFor(key, "identity");
+        await copyFile(machine.statePath, join(machine.disk, "backup"));
+        await (await machine.power("v3")).close();
+        outcome = await bootAndDie(machine, kills, "move");
+
+        const tpm = await machine.power("v3");
+        const booted = await boot({ ...bootPartsOn(machine, tpm, after), ...movingOn(tpm, before, after) });
+        expect(await deriveFor(booted.key, "identity")).toEqual(known);
+        const releases = await releaseFloor({ tpm, policy: after }).retireBefore(booted.blob, 3);
+        expect(releases).toEqual({ running: 3, least: 3 });
+        // Neither the release that was retired nor the key that was left opens anything, of now or from the backup.
+        const older = await machine.power("v1");
+        await expect(boot(bootPartsOn(machine, older, after))).rejects.toMatchObject({ refusal: "RETIRED" });
+        await copyFile(join(machine.disk, "backup"), machine.statePath);
+        await expect(boot(bootPartsOn(machine, older, before))).rejects.toMatchObject({ refusal: "BLOB" });
+        expect(kills).toBeLessThan(40);
+      }
+      expect(kills).toBeGreaterThan(MOVING_STEPS);
+    },
+  );
 });
+
+/** Four increments with a hook on each side, and five hooks of the file's replacement. */
+const MOVING_STEPS = 13;
 
 /** Two increments with a hook on each side, and five hooks in between. */
 const FIRST_BOOT_STEPS = 9;

@@ -17,10 +17,7 @@ export interface Releases {
 export interface ReleaseFloor {
   /** Of this blob, which the code that runs has opened. */
   read(blob: Uint8Array): Promise<Releases>;
-  /**
-   * Opens the seal no more for security versions before this one, for ever: there is no way back but a new master secret. Nothing where they
-   * are retired already. @throws BootRefused CANNOT_RETIRE for one beyond the release that runs, which would never open it again
-   */
+  /** Opens the seal no more for security versions before this one, for ever: there is no way back but a new master secret. */
   retireBefore(blob: Uint8Array, securityVersion: number): Promise<Releases>;
 }
 
@@ -38,15 +35,7 @@ export function releaseFloor({ tpm, policy }: { tpm: Tpm; policy: ReleaseKeyPoli
   return {
     read,
     retireBefore: async (blob, securityVersion) => {
-      const now = await read(blob);
-      if (securityVersion > now.running) {
-        throw new BootRefused(
-          "CANNOT_RETIRE",
-          `releases before security version ${securityVersion} were to be retired, but this release has security version ${now.running} ` +
-            "and would retire itself: start a later one first",
-        );
-      }
-      if (securityVersion <= now.least) return now;
+      refuseBeyond(securityVersion, await read(blob));
       const { least, counter } = termsOf(blob);
       await tpm.use(async (t) => {
         const session = await startSession(t, "hmac", await storageRoot(t));
@@ -55,6 +44,47 @@ export function releaseFloor({ tpm, policy }: { tpm: Tpm; policy: ReleaseKeyPoli
       return read(blob);
     },
   };
+}
+
+/** The releases of a worker while it starts and runs. */
+export interface RunningReleases {
+  /** As it is now; absent where the seal is for no release key. */
+  readonly now: Releases | undefined;
+  /** Does what the operator asked for. To be called when the start has come to its end: what is retired cannot be gone back to. */
+  retire(): Promise<void>;
+}
+
+/**
+ * Reads which releases open the seal, and refuses at once what cannot be done later. @throws BootRefused CANNOT_RETIRE for a security
+ * version beyond the release that runs, which would never open the seal again, and where there are no releases
+ */
+export async function runningReleases(parts: {
+  floor: ReleaseFloor | undefined;
+  blob: Uint8Array;
+  retireBefore: number | undefined;
+}): Promise<RunningReleases> {
+  const { floor, blob, retireBefore } = parts;
+  let now = await floor?.read(blob);
+  if (retireBefore !== undefined) refuseBeyond(retireBefore, now);
+  return {
+    get now() {
+      return now;
+    },
+    retire: async () => {
+      if (floor !== undefined && retireBefore !== undefined) now = await floor.retireBefore(blob, retireBefore);
+    },
+  };
+}
+
+function refuseBeyond(securityVersion: number, releases: Releases | undefined): void {
+  if (releases !== undefined && securityVersion <= releases.running) return;
+  throw new BootRefused(
+    "CANNOT_RETIRE",
+    releases === undefined
+      ? "releases were to be retired, but the master secret is sealed for no release key"
+      : `releases before security version ${securityVersion} were to be retired, but this release has security version ` +
+          `${releases.running} and would retire itself: start a later one first`,
+  );
 }
 
 function termsOf(blob: Uint8Array): ReleaseTerms {
