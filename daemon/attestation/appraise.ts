@@ -107,6 +107,7 @@ function claimChecks(claims: Claims, { nonce, connection, at }: Asked, policy: P
     ["age", () => ageOf(claims, at, policy)],
     ["identity key", () => oneOf("identity_pub", identityKeyName(claims.identityKey), policy.identityKeys)],
     ["settings", () => settingsOf(claims, policy)],
+    ...retiredCheck(claims, policy),
     ["sign log", () => same("IDENTITY", "log.vkey", claims.log.vkey, policy.logKey)],
   ];
 }
@@ -151,6 +152,20 @@ function settingsOf({ settings }: Claims, policy: Policy): string {
   });
   if (differences.length === 0) return canonicalJson(settings);
   throw new AttestationError("MEASUREMENT", `settings: ${differences.join("; ")}`);
+}
+
+/** A seal that is not for a release key opens for one code only, and says nothing of releases: it is not what was demanded either. */
+function retiredCheck(
+  { minSecurityVersion: found }: Claims,
+  { minSecurityVersion: least }: Policy,
+): [string, () => string][] {
+  if (least === undefined) return [];
+  const look = (): string => {
+    const name = `min_security_version is ${found ?? "not there"}`;
+    if (found !== undefined && found >= least) return name;
+    throw new AttestationError("MEASUREMENT", `${name}, expected ${least} or more: older releases open the seal still`);
+  };
+  return [["releases", look]];
 }
 
 function verifiedInWords({ type, measurements, identity, warnings }: Verified): string {

@@ -26,6 +26,7 @@ export function draftPolicy(
     ...USUAL,
     identity_keys: [identityKeyName(claims.identityKey)],
     settings: claims.settings,
+    ...(claims.minSecurityVersion !== undefined && { min_security_version: claims.minSecurityVersion }),
     log: { vkey: claims.log.vkey },
     platforms: [platform],
   };

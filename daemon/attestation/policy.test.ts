@@ -25,6 +25,13 @@ test("a policy is read, seconds as milliseconds", () => {
   });
 });
 
+test("a policy may demand that releases were retired", () => {
+  const text = (version: unknown): string => policyFor(hardware, { min_security_version: version });
+  expect(parsePolicy(text(3))).toMatchObject({ minSecurityVersion: 3 });
+  expect(parsePolicy(policyFor(hardware))).not.toHaveProperty("minSecurityVersion");
+  for (const wrong of ["3", -1, 1.5, null]) expect(() => parsePolicy(text(wrong))).toThrow("min_security_version");
+});
+
 describe("every member has to be there", () => {
   test.each(Object.keys(whole))("%s", (name) => {
     const rest: Record<string, unknown> = { ...whole };

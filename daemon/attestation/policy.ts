@@ -34,6 +34,8 @@ export interface Policy {
   identityKeys: NonEmpty<string>;
   /** What the worker must have been set to, word for word. */
   settings: Readonly<Record<string, SettingValue>>;
+  /** The lowest security version that its seal may open for: releases before it have to be retired. Absent where the policy says nothing of it. */
+  minSecurityVersion?: number;
   /** The verifier key of the sign log (c2sp.org/signed-note); its name is `signer`. */
   logKey: string;
   /** Which hardware, code and machine; evidence has to satisfy one of them. */
@@ -67,6 +69,8 @@ export function parsePolicy(
     "ed25519: and 64 lower-case hex characters",
   );
   const settings = readSettings(fields.object("settings"));
+  const asked = fields.names().includes("min_security_version");
+  const minSecurityVersion = asked ? fields.integer("min_security_version", 0, 65_535) : undefined;
   const log = fields.object("log");
   const logKey = readLogKey(log, signer);
   log.end();
@@ -78,6 +82,7 @@ export function parsePolicy(
   return {
     ...{ signer, channel, maxEvidenceAgeMs, reattestAfterMs, clockSkewMs },
     ...{ identityKeys, settings, logKey, platforms },
+    ...(minSecurityVersion !== undefined && { minSecurityVersion }),
   };
 }
 

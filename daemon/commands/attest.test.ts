@@ -25,12 +25,16 @@ const hardware = createTestHardware(NOW);
 const base = mkdtempSync(join(tmpdir(), "agentkeys-attest-"));
 const policyFile = join(base, "policy.json");
 let lie = false;
+let minSecurityVersion: number | undefined;
 let service: AttestedService;
 beforeAll(async () => {
   service = await startAttestedService({
     ...{ clock, hardware },
-    claims: (claims) =>
-      lie ? { ...claims, settings: { general_messages: true }, signerVersion: "\u001b[31m" } : claims,
+    claims: (claims) => ({
+      ...claims,
+      ...(lie && { settings: { general_messages: true }, signerVersion: "\u001b[31m" }),
+      ...(minSecurityVersion !== undefined && { minSecurityVersion }),
+    }),
   });
 });
 afterAll(async () => {
@@ -39,6 +43,7 @@ afterAll(async () => {
 });
 beforeEach(() => {
   lie = false;
+  minSecurityVersion = undefined;
   service.log.entries.length = 0;
   for (const name of ["state", "new.json", "policy.json"]) rmSync(join(base, name), { recursive: true, force: true });
   writeFileSync(policyFile, policyFor(hardware), { mode: 0o600 });
@@ -98,6 +103,23 @@ describe("attest verify", () => {
     expect(outcome.stdout).toContain("is NOT what the policy demands");
   });
 
+  test("names releases that ought to be retired, and those of a seal that says nothing of them", async () => {
+    const demanded = { min_security_version: 3 };
+    writeFileSync(policyFile, policyFor(hardware, demanded), { mode: 0o600 });
+    for (const [found, words] of [
+      [3, /^pass {2}releases +min_security_version is 3$/m],
+      [2, /^FAIL {2}releases +min_security_version is 2, expected 3 or more/m],
+      [undefined, /^FAIL {2}releases +min_security_version is not there, expected 3 or more/m],
+    ] as const) {
+      minSecurityVersion = found;
+      const outcome = await agentkeys(["attest", "verify"]);
+      expect(outcome.stdout).toMatch(words);
+      expect(outcome.code).toBe(found === 3 ? 0 : 1);
+    }
+    const explained = await agentkeys(["attest", "explain"]);
+    expect(explained.stdout).toContain("releases of security version 3 and later only");
+  });
+
   test("notices a log that was put back", async () => {
     service.log.entries.push(Buffer.from("a"), Buffer.from("b"));
     await agentkeys(["attest", "verify"]);
@@ -139,6 +161,12 @@ describe("attest enroll", () => {
     });
     const verified = await agentkeys(["attest", "verify"], { AGENTKEYS_ATTESTATION_POLICY: file });
     expect(verified.code).toBe(0);
+  });
+
+  test("writes down which releases are retired, where the key service says so", async () => {
+    minSecurityVersion = 4;
+    await agentkeys(["attest", "enroll", "--output", file, ...roots]);
+    expect(JSON.parse(readFileSync(file, "utf8"))).toMatchObject({ min_security_version: 4 });
   });
 
   test("writes where the setting says", async () => {

@@ -80,6 +80,7 @@ export async function explainAttestation(context: Context): Promise<void> {
   const path = requirePolicy(context);
   const policy = await readPolicyFile(path);
   const { signer, maxEvidenceAgeMs, reattestAfterMs, clockSkewMs, identityKeys, settings, logKey, platforms } = policy;
+  const { minSecurityVersion } = policy;
   const lines = [
     `A key service is believed on a connection only if its hardware vouches, no more than ${maxEvidenceAgeMs / 1000} s ago (this machine's clock may be`,
     `${clockSkewMs / 1000} s behind), for this machine's nonce and for that very TLS connection: its key and its exporter (RFC 9266). It is asked again`,
@@ -87,6 +88,9 @@ export async function explainAttestation(context: Context): Promise<void> {
     "",
     `  it holds one of the identity keys   ${identityKeys.join(", ")}`,
     `  it is set to exactly                ${canonicalJson(settings)}`,
+    ...(minSecurityVersion === undefined
+      ? []
+      : [`  its master secret opens for         releases of security version ${minSecurityVersion} and later only`]),
     `  its sign log is                     ${signer}, signed by ${logKey}; only ever longer than this machine last saw it`,
     "",
     platforms.length === 1 ? "and it runs on:" : "and it runs on one of:",
@@ -107,6 +111,7 @@ export async function explainAttestation(context: Context): Promise<void> {
       clock_skew_s: clockSkewMs / 1000,
       identity_keys: identityKeys,
       settings,
+      ...(minSecurityVersion !== undefined && { min_security_version: minSecurityVersion }),
       log_vkey: logKey,
       platforms: platforms.map(({ type, demands }) => ({ type, protects: nature[type], demands })),
     },
