@@ -19,8 +19,9 @@ const HELP = `Builds the measured image: out/agentkeys-keys.efi, measurements.jw
 
   --release NAME         what this release is called, for example 1.2.0
   --release-key FILE     the release key, PEM, P-256 (openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256)
-  --security-version N   0 to 65535: one more than the last release's where this one closes a hole that the old ones are to be retired for
-  --next-release-key FILE  a new release key, PEM, P-256: this release opens by the old one, and seals for the new one (docs/tee.md)
+  --security-version N   0 to 65535: the last release's, or one more where this one closes a hole (docs/tee.md, "Retiring releases")
+  --next-release-key FILE
+                         a new release key: this release opens by the old one, and seals for the new one (docs/tee.md, "Another release key")
   --settings FILE        NAME=value lines: AGENTKEYS_KEYS_BROKER_URL, AGENTKEYS_KEYS_PUBLIC_URL, AGENTKEYS_TEE_SIGNER …
   --address CIDR         the worker's address, for example 10.0.2.15/24 (default: dhcp)
   --gateway ADDRESS      its router, where the address is fixed
@@ -91,6 +92,9 @@ try {
   mkdirSync(out, { recursive: true });
   writeFileSync(join(out, "agentkeys-keys.efi"), uki);
   writeFileSync(join(out, "measurements.jws"), (await signMeasurements(measurements, key)) + "\n");
+  // For daemons that no longer go by the old key.
+  if (nextKey)
+    writeFileSync(join(out, "measurements.next.jws"), (await signMeasurements(measurements, nextKey)) + "\n");
   const pcrs = new Map(Object.entries(measurements.pcrs).map(([pcr, hex]) => [Number(pcr), Buffer.from(hex, "hex")]));
   const approved = { release, securityVersion: Number(version), pcrs };
   const approvals = [key, ...(nextKey ? [nextKey] : [])].map((by) => approve(approved, by));

@@ -105,7 +105,7 @@ beforeAll(async () => {
 afterAll(() => undo.run());
 
 test.skipIf(missing !== undefined)(
-  "one machine's life: sealed, opened again, refused when changed, upgraded by the release key",
+  "one machine's life: sealed, opened again, refused when changed, upgraded by the release key, the old release retired",
   async () => {
     const approvalOf = ({ measurements: { release, pcrs } }: Image, securityVersion = 1) =>
       approve(
@@ -178,14 +178,26 @@ test.skipIf(missing !== undefined)(
       await commanded.cut();
     }
 
-    // Once the release key approves it, the next release opens what the old one sealed.
-    hardware.put("approvals.json", formatApprovals([approvalOf(image), approvalOf(next)]));
+    // Once the release key approves it, the next release opens what the old one sealed, and retires that when an operator says so.
+    hardware.put("approvals.json", formatApprovals([approvalOf(image), approvalOf(next, 2)]));
+    hardware.put("retire-releases-before", "2\n");
     await whileOn(next, async (boot) => {
       expect(await boot.says(/as measured/)).toContain("10.0.2.15/24 as measured, router 10.0.2.2, resolver 10.0.2.2");
       pinCode(image, next);
       expect(await walletInToken()).toBe(wallet);
       if (names !== undefined) expect([...names.asked]).toContain("broker.test");
+      expect(await boot.says(/releases that open the seal/)).toContain('"least":2');
     });
+
+    // The old one was approved, and is on the disk still: the TPM opens the seal for it no more.
+    const retired = hardware.boot(image.uki, { port, broker: frontPort() });
+    try {
+      expect(await retired.says(/RETIRED/)).toContain("has security version 1, which was retired");
+      expect(await retired.says(/the key service ended with/)).toContain("ended with 42");
+      await retired.off();
+    } finally {
+      await retired.cut();
+    }
   },
 );
 

@@ -91,6 +91,7 @@ how it is set up. Exit status 42 says that the seal, the disk or the log is not 
   flags: {
     "--allow-genesis": "make a master secret: at the very first start, and refused where there was one",
     "--accept-rollback=NUMBER": "serve with an older disk, once; the refusal names the number",
+    "--retire-releases-before=VERSION": "from now on, open the seal for no release of a lower security version",
   },
   settings: declared,
 });

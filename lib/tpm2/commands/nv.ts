@@ -75,7 +75,7 @@ export async function defineCounter(tpm: TpmSequence, index: number): Promise<vo
 /**
  * The name of a counter as `defineCounter` makes it, once it was incremented. A policy that asks for this name (TPM2_PolicyNV) is met by
  * no index of another kind: whoever deletes the counter has to make a counter again, and that one starts above every value that any
- * counter of this TPM ever had (Part 1, section 37.2.4).
+ * counter of this TPM ever had (Part 3, TPM2_NV_Increment).
  */
 export function counterName(index: number): Buffer {
   return nameOfArea(counterArea(index, nvAttribute.written));
