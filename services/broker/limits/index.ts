@@ -1,6 +1,7 @@
 import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
 
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
+import { networkOf } from "@agentkeys/lib/rpc/source-network";
 
 /** How often something may happen. */
 export interface Allowance {
@@ -82,28 +83,17 @@ export function createLimits(allowances: Partial<Allowances> = {}): Limits {
   return {
     consume: async (name, key) => {
       try {
-        await limiter(name).consume(key.split(" ").map(countedAs).join(" "));
+        await limiter(name).consume(key.split(" ").map(networkOf).join(" "));
       } catch (error) {
         if (error instanceof RateLimiterRes) throw tooMany(error.msBeforeNext);
         throw error;
       }
     },
     check: async (name, key) => {
-      const state = await limiter(name).get(key.split(" ").map(countedAs).join(" "));
+      const state = await limiter(name).get(key.split(" ").map(networkOf).join(" "));
       if (state !== null && state.consumedPoints >= limiter(name).points) throw tooMany(state.msBeforeNext);
     },
   };
-}
-
-/** A household or a server has a whole /64 of IPv6 addresses: they count as one. */
-function countedAs(key: string): string {
-  if (!/^[0-9a-f]*:[0-9a-f:]+$/i.test(key)) return key;
-  const [head = "", tail = ""] = key.toLowerCase().split("::");
-  const groups = head.split(":").filter(Boolean);
-  const rest = tail.split(":").filter(Boolean);
-  const zeros = Array.from({ length: Math.max(0, 8 - groups.length - rest.length) }, () => "0");
-  const all = key.includes("::") ? [...groups, ...zeros, ...rest] : groups;
-  return all.slice(0, 4).join(":") + "::/64";
 }
 
 function tooMany(retryAfterMs: number): Failure {

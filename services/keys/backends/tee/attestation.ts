@@ -5,6 +5,7 @@ import type { Clock } from "@agentkeys/lib/clock";
 import { claimsDigest, encodeClaims, type LogHead, type SettingValue } from "@agentkeys/lib/evidence/claims";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import { channelBinding, requestInfo } from "@agentkeys/lib/rpc";
+import { networkOf } from "@agentkeys/lib/rpc/source-network";
 
 import type { EvidenceProvider } from "./provider.ts";
 import { createTurnstile } from "./turnstile.ts";
@@ -50,7 +51,7 @@ export function createAttestation(
           "evidence is given over TLS 1.3 only: it is about the connection that it is asked for on",
         );
       }
-      return await turnstile.pass(values.get(requestInfo).sourceAddress, async () => {
+      return await turnstile.pass(networkOf(values.get(requestInfo).sourceAddress), async () => {
         const nonce = Buffer.from(nonceHex, "hex");
         const claims = claimsAbout(parts, nonce, binding.tlsExporter());
         const made = await provider.evidence(claimsDigest(claims), nonce);
@@ -60,8 +61,8 @@ export function createAttestation(
     ...(activate !== undefined && {
       activateCredential: async ({ credentialBlob, encryptedSecret }, { values }) => {
         const challenge = { credential: credentialBlob, encryptedSeed: encryptedSecret };
-        const { sourceAddress } = values.get(requestInfo);
-        return { secret: await turnstile.pass(sourceAddress, () => activate(challenge)) };
+        const source = networkOf(values.get(requestInfo).sourceAddress);
+        return { secret: await turnstile.pass(source, () => activate(challenge)) };
       },
     }),
   };
