@@ -12,6 +12,8 @@ export interface Limits {
   drainMs: number;
   /** Milliseconds from the connection to the bytes that tell which protocol it speaks, or to the end of the TLS handshake. Default 10 s. */
   firstByteTimeoutMs: number;
+  /** How many connections there may be at a time, of one source (an IPv4 address, an IPv6 /64) and of all. Default 10,000: no difference is made. */
+  connections: { ofOne: number; ofAll: number };
 }
 
 export const defaultLimits: Limits = {
@@ -21,4 +23,5 @@ export const defaultLimits: Limits = {
   maxTimeoutMs: 60_000,
   drainMs: 10_000,
   firstByteTimeoutMs: 10_000,
+  connections: { ofOne: 10_000, ofAll: 10_000 },
 };

@@ -15,6 +15,7 @@ import { createServer as createTlsServer } from "node:tls";
 
 import { listenAt } from "../listen.ts";
 import { Connections } from "./connections.ts";
+import { limitConnections } from "./crowd.ts";
 import type { NodeRequest, NodeResponse } from "./node-http.ts";
 import { answerBadRequest } from "./junk.ts";
 import type { Limits } from "./limits.ts";
@@ -89,6 +90,7 @@ export async function openPort(options: {
             speak(socket, socket.alpnProtocol === "h2" ? "h2" : "http/1.1");
           },
         ).on("connection", (socket: Socket) => handshakes.begin(socket));
+  limitConnections(server, limits);
   server.on("tlsClientError", (_error: Error, socket: Socket) => void socket.destroy());
 
   await listenAt(server, listen);

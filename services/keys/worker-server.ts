@@ -79,6 +79,8 @@ export async function serveWorker(settings: TeeSettings, parts: WorkerParts): Pr
         .service(KeyService, { ...createKeyService({ engine, signLog: counted, policy }), ...attestation })
         .service(SignLogService, createSignLogService(signLog)),
     interceptors: [admission.interceptor],
+    // A Linux process may have 4096 descriptors; half of these are left to those whom one peer would keep out.
+    limits: { connections: { ofOne: 1000, ofAll: 2000 } },
     ...{ readiness, log, clock, random },
   });
   origins = ownOrigins(server, publicUrl);
