@@ -76,6 +76,20 @@ describe.each([
     expect(seen.size).toBe(2);
   });
 
+  test("a resumed session has an exporter of its own", async () => {
+    await using toy = await startTelling({ tls });
+    const wanted = { ...options, ALPNProtocols: [...options.ALPNProtocols] };
+    const first = await dial(toy, wanted);
+    const ticket = once(first, "session") as Promise<[Buffer]>;
+    const before = await ask(toy, first);
+    const [session] = await ticket;
+    const again = await dial(toy, { ...wanted, session });
+    expect(again.isSessionReused()).toBe(true);
+    const own = tlsExporterOf(again).toString("hex");
+    expect(await ask(toy, again)).toBe(own);
+    expect(own).not.toBe(before);
+  });
+
   test("TLS 1.2 gives no binding", async () => {
     await using toy = await startTelling({ tls });
     const socket = await dial(toy, { maxVersion: "TLSv1.2", ALPNProtocols: [...options.ALPNProtocols] });
