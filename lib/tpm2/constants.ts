@@ -29,6 +29,7 @@ export const commandCode = {
   dictionaryAttackLockReset: 0x139,
   startup: 0x144,
   shutdown: 0x145,
+  certifyCreation: 0x14a,
   activateCredential: 0x147,
   policyNv: 0x149,
   nvRead: 0x14e,
@@ -70,6 +71,7 @@ export const structureTag = {
   noSessions: 0x8001,
   sessions: 0x8002,
   attestQuote: 0x8018,
+  creation: 0x8021,
   verified: 0x8022,
 } as const;
 

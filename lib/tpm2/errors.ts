@@ -42,6 +42,7 @@ const kinds = {
   signature: FORMAT_ONE | 0x1b,
   policyFail: FORMAT_ONE | 0x1d,
   integrity: FORMAT_ONE | 0x1f,
+  ticket: FORMAT_ONE | 0x20,
 } as const;
 
 export type TpmErrorKind = keyof typeof kinds;

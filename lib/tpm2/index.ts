@@ -27,6 +27,7 @@ export {
   undefineNv,
 } from "./commands/nv.ts";
 export {
+  certifyCreation,
   create,
   createPrimary,
   hmac,
@@ -50,6 +51,7 @@ export {
 } from "./commands/policy.ts";
 export { startSession } from "./commands/sessions.ts";
 export { EK_RSA_CERTIFICATE_INDEX, EK_RSA_HANDLE, objectAttribute } from "./constants.ts";
+export { type Creation, type CreationFacts, parseCreationData } from "./creation.ts";
 export { type CredentialChallenge, makeCredential } from "./credential.ts";
 export { TpmChannelError, TpmError, type TpmErrorKind } from "./errors.ts";
 export { type HashName } from "./hash.ts";

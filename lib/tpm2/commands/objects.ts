@@ -1,7 +1,9 @@
-import { algorithm, commandCode, handle } from "../constants.ts";
+import { algorithm, commandCode, handle, structureTag } from "../constants.ts";
+import { type Creation, creationHash } from "../creation.ts";
 import { permanent, type TpmEntity, type TpmSequence } from "../client.ts";
 import { TpmChannelError } from "../errors.ts";
-import { TpmWriter } from "../marshal.ts";
+import { type TpmReader, TpmWriter } from "../marshal.ts";
+import { pcrSelection } from "../pcr.ts";
 import { marshalPublic, nameOf, parsePublic, type TpmPublic } from "../public-area.ts";
 import type { TpmSession } from "../session.ts";
 import { storageRootKey } from "../templates.ts";
@@ -21,6 +23,7 @@ const NOTHING = new Uint8Array();
 const MAX_PUBLIC = 1024;
 const MAX_PRIVATE = 1024;
 const MAX_SEALED = 128;
+const MAX_CREATION = 512;
 
 /** TPM2_CreatePrimary: the same template gives the same key at every boot. */
 export async function createPrimary(
@@ -53,16 +56,22 @@ export async function storageRoot(tpm: TpmSequence): Promise<TpmObject> {
   return root;
 }
 
-/** TPM2_Create under a parent. `data` is sealed, or the key itself where the template says so; it goes to the TPM encrypted. */
+/**
+ * TPM2_Create under a parent. `data` is sealed, or the key itself where the template says so; it goes to the TPM encrypted. What the TPM
+ * says of its making is over the values that `creationPcrs` have now.
+ */
 export async function create(
   tpm: TpmSequence,
   parent: TpmObject,
   template: TpmPublic,
   data: Uint8Array,
   session: TpmSession,
-): Promise<WrappedObject> {
+  creationPcrs: readonly number[] = [],
+): Promise<WrappedObject & { creation: Creation }> {
   const inner = sensitive(data);
-  const parameters = new TpmWriter().sized(inner).sized(marshalPublic(template)).sized(NOTHING).u32(0).done();
+  const selection = creationPcrs.length === 0 ? new TpmWriter().u32(0).done() : pcrSelection(creationPcrs);
+  const area = marshalPublic(template);
+  const parameters = new TpmWriter().sized(inner).sized(area).sized(NOTHING).bytes(selection).done();
   try {
     const answer = await tpm.execute({
       code: commandCode.create,
@@ -70,11 +79,42 @@ export async function create(
       authorizations: [{ session, encryptCommand: true }],
       parameters,
     });
-    return { private: answer.parameters.sized(MAX_PRIVATE), public: answer.parameters.sized(MAX_PUBLIC) };
+    const { parameters: made } = answer;
+    const object = { private: made.sized(MAX_PRIVATE), public: made.sized(MAX_PUBLIC) };
+    const creationData = made.sized(MAX_CREATION);
+    made.sized(64); // its hash, which whoever checks the ticket makes anew
+    return { ...object, creation: { data: creationData, ticket: creationTicket(made) } };
   } finally {
     inner.fill(0);
     parameters.fill(0);
   }
+}
+
+/**
+ * TPM2_CertifyCreation without a signature: whether this TPM made the object, and said this of its making.
+ * @throws TpmError `ticket` where it did not
+ */
+export async function certifyCreation(tpm: TpmSequence, object: TpmObject, { data, ticket }: Creation): Promise<void> {
+  await tpm.execute({
+    code: commandCode.certifyCreation,
+    entities: [permanent(handle.null), object],
+    authorizations: ["empty-password"],
+    parameters: new TpmWriter()
+      .sized(NOTHING)
+      .sized(creationHash(data))
+      .u16(algorithm.null)
+      .u16(structureTag.creation)
+      .u32(handle.owner)
+      .sized(ticket)
+      .done(),
+  });
+}
+
+/** TPMT_TK_CREATION (Part 2, section 10.7.3). */
+function creationTicket(reader: TpmReader): Buffer {
+  const [tag, hierarchy] = [reader.u16(), reader.u32()];
+  if (tag !== structureTag.creation || hierarchy !== handle.owner) throw reader.wrong("has no ticket of the owner's");
+  return reader.sized(64);
 }
 
 /** TPM2_Load. @throws TpmError `integrity` for an object of another TPM or parent. */
