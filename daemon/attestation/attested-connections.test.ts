@@ -96,6 +96,25 @@ describe("a key service that is what the policy demands", () => {
     expect(genuine.connections()).toBe(1);
   });
 
+  test("is held to the policy as it stands when it is attested anew", async () => {
+    const genuine = await service();
+    const call = await caller(genuine.url);
+    expect(await call()).toBe(WALLET);
+    const stricter = { ...JSON.parse(policyFor(hardware)), identity_keys: [`ed25519:${"07".repeat(32)}`] } as object;
+    writeFileSync(join(folder, "policy.json"), JSON.stringify(stricter), { mode: 0o600 });
+    now += 900_000;
+    expect(await call()).toMatchObject({ reason: "ATTESTATION_IDENTITY" });
+    writeFileSync(join(folder, "policy.json"), "{}", { mode: 0o600 });
+    expect(await call()).toMatchObject({ reason: "POLICY_INVALID" });
+    expect(genuine.calls.filter((name) => name === "DeriveAddress")).toHaveLength(1);
+    writeFileSync(join(folder, "policy.json"), policyFor(hardware, { reattest_every_s: 60 }), { mode: 0o600 });
+    expect(await call()).toBe(WALLET);
+    const before = genuine.calls.length;
+    now += 60_000;
+    expect(await call()).toBe(WALLET);
+    expect(genuine.calls.slice(before)).toEqual(["GetAttestation", "DeriveAddress"]);
+  });
+
   test("is attested anew when this machine's clock was put back", async () => {
     const genuine = await service();
     const call = await caller(genuine.url);

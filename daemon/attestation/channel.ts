@@ -13,7 +13,7 @@ export interface ChannelOptions {
    */
   attest: (connection: Connection) => Promise<void>;
   /** How long an appraisal holds on a connection, in milliseconds. */
-  reattestAfterMs: number;
+  reattestAfterMs: () => number;
   clock: Clock;
   /** How a connection is opened. Default: really. */
   open?: (url: string) => Promise<Connection>;
@@ -31,7 +31,7 @@ export function attestedChannel(options: ChannelOptions): Http2Connections {
   const isDue = (at: number): boolean => {
     const age = clock() - at;
     // A clock that was put back says nothing about how long ago it was.
-    return age < 0 || age >= reattestAfterMs;
+    return age < 0 || age >= reattestAfterMs();
   };
 
   const attestOnce = async (connection: Connection): Promise<Connection> => {

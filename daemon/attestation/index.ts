@@ -27,9 +27,11 @@ export async function openAttestedConnections(o: {
   random: RandomBytes;
 }): Promise<Http2Connections> {
   const { url, clock } = o;
-  const policy = await readPolicyFile(o.policyFile);
+  let policy = await readPolicyFile(o.policyFile);
 
   const attest = async (connection: Connection): Promise<SeenHead> => {
+    // As it stands now: a program that runs for weeks learns what was taken out of it, and reads revocation lists that were renewed.
+    policy = await readPolicyFile(o.policyFile);
     try {
       const { answer, asked } = await askForEvidence(connection, { ...o, policy });
       return headOf(appraise(answer, asked, policy));
@@ -41,7 +43,7 @@ export async function openAttestedConnections(o: {
   return attestedChannel({
     url,
     clock,
-    reattestAfterMs: policy.reattestAfterMs,
+    reattestAfterMs: () => policy.reattestAfterMs,
     attest: async (connection) => {
       await witnessLog(await attest(connection), {
         ...{ connection, policy, stateFolder: o.stateFolder },
