@@ -17,7 +17,7 @@ import { createSnpExample } from "../testing/sev-snp-example.ts";
 import { readCertificate } from "../x509.ts";
 import { readSnpReport } from "./report.ts";
 import type { SnpRevocation } from "./revocation.ts";
-import { certifiedTcb, hardwareIdOf, productOf, type SnpProduct } from "./tcb.ts";
+import { certifiedTcb, hardwareIdOf, productOf, type SnpProduct, tcbParts } from "./tcb.ts";
 import { AMD_ROOTS, appraiseSnp, authenticateSnp, knownBroken, type SnpPins, snpVerifier } from "./verify.ts";
 
 const at = new Date("2026-03-01T12:00:00Z");
@@ -56,14 +56,80 @@ test("a report by a VLEK names the cloud instead of the chip", () => {
   );
 });
 
-test("Turin has its own order of versions, and shorter chip ids", () => {
-  const versions = { ...tcb, fmc: 9 };
+describe("Turin has its own order of versions, and shorter chip ids:", () => {
+  const versions = { fmc: 9, bootloader: 10, tee: 1, snp: 23, microcode: 200 };
   const chipId = Buffer.concat([Buffer.alloc(8, 7), Buffer.alloc(56)]);
-  const { key, certificates } = platform("Turin", { chipId: chipId.subarray(0, 8) }, versions);
-  const report = issueSnpReport({ ...genoa, tcb: versions, chipId, cpu: { family: 0x1a, model: 2 } }, "Turin", key);
   const own = { identity: [{ name: "chip_id", values: [chipId.toString("hex")] }], minTcb: versions } as const;
-  expect(verify(report, certificates, own).identity).toEqual({ chip_id: chipId.toString("hex") });
-  expect(refusal(() => verify(report, certificates, { ...own, minTcb: { ...versions, fmc: 10 } })).code).toBe("TCB");
+  const claims: SnpClaims = { ...genoa, tcb: versions, chipId, cpu: { family: 0x1a, model: 2 } };
+  const turin = platform("Turin", { chipId: chipId.subarray(0, 8) }, versions);
+  const issueTurin = (changes: Partial<SnpClaims> = {}, spoil?: (report: Buffer) => void): Buffer =>
+    issueSnpReport({ ...claims, ...changes }, "Turin", turin.key, spoil);
+  const refused = (report: Buffer, over: Partial<SnpPins> = {}, certificates = turin.certificates): string =>
+    refusal(() => verify(report, certificates, { ...own, ...over })).code;
+
+  test.each([3, 4, 5])("a report of version %i is verified", (version) => {
+    expect(verify(issueTurin({ version }), turin.certificates, own)).toEqual({
+      type: "sev-snp",
+      measurements: { measurement: "03".repeat(48) },
+      identity: { chip_id: chipId.toString("hex") },
+      warnings: [],
+    });
+  });
+
+  test("a report of the denser model, and one by a VLEK, are verified", () => {
+    expect(verify(issueTurin({ cpu: { family: 0x1a, model: 0x11 } }), turin.certificates, own).type).toBe("sev-snp");
+    const vlek = platform("Turin", { cspId: "CN=cloud.example" }, versions);
+    const report = issueSnpReport({ ...claims, signedBy: "VLEK", chipId: Buffer.alloc(64) }, "Turin", vlek.key);
+    const cloud = { ...own, identity: [{ name: "csp_id", values: ["CN=cloud.example"] }] } as const;
+    expect(verify(report, vlek.certificates, cloud).identity).toEqual({ csp_id: "CN=cloud.example" });
+  });
+
+  test.each(tcbParts)("its %s is held against the certificate and the minimum, in every place", (part) => {
+    const [older, newer] = [-1, 1].map((step) => ({ ...versions, [part]: versions[part] + step }));
+    expect(refused(issueTurin({ tcb: older! }))).toBe("TCB");
+    expect(refused(issueTurin({ tcb: newer! }))).toBe("TCB");
+    for (const place of ["currentTcb", "committedTcb", "launchTcb"]) {
+      expect(refused(issueTurin({ [place]: older })), place).toBe("TCB");
+      expect(verify(issueTurin({ [place]: newer }), turin.certificates, own).type).toBe("sev-snp");
+    }
+    expect(refused(issueTurin(), { minTcb: newer! })).toBe("TCB");
+  });
+
+  test("versions in the order of another generation are other versions", () => {
+    const inGenoasOrder = issueSnpReport(claims, "Genoa", turin.key);
+    expect(["TCB", "UNSUPPORTED"]).toContain(refused(inGenoasOrder));
+    for (const offset of [0x184, 0x185, 0x186]) {
+      expect(refused(issueTurin({}, (report) => report.writeUInt8(1, offset)))).toBe("UNSUPPORTED");
+    }
+  });
+
+  test("a certificate without its FMC, or with a longer chip id, is none of Turin's", () => {
+    const extensions = snpExtensions("Turin", versions, { chipId: chipId.subarray(0, 8) });
+    const certified = (own: readonly Extension[]): string => {
+      const { key, der } = ask.endEntity("SEV-VCEK", { extensions: own });
+      return refused(issueSnpReport(claims, "Turin", key), {}, [der, ...ask.chain]);
+    };
+    expect(certified(extensions.filter(({ oid }) => !oid.endsWith(".3.9")))).toBe("MALFORMED");
+    const long = snpExtensions("Turin", versions, { chipId });
+    expect(certified(long)).toBe("MALFORMED");
+    expect(
+      certified(extensions.map((one) => (one.oid.endsWith(".1.1") ? { ...one, value: derUnsigned(2) } : one))),
+    ).toBe("UNSUPPORTED");
+  });
+
+  test("a chip id that is filled up with anything is another chip's, and a processor that is newer is none of them", () => {
+    const filled = Buffer.concat([Buffer.alloc(8, 7), Buffer.alloc(55), Buffer.of(1)]);
+    expect(refused(issueTurin({ chipId: filled }))).toBe("IDENTITY");
+    expect(refused(issueTurin({ cpu: { family: 0x1a, model: 0x50 } }))).toBe("IDENTITY");
+    expect(refused(issueTurin({ cpu: { family: 0x19, model: 0x11 } }))).toBe("IDENTITY");
+  });
+
+  test("no byte of it can be changed", () => {
+    const report = issueTurin();
+    for (let index = 0; index < report.length; index += 7) {
+      expect(refused(flipped(report, index)), `byte ${index}`).toMatch(/^[A-Z_]+$/);
+    }
+  });
 });
 
 test("Milan, whose reports can be forged, needs a policy that says so by its name", () => {

@@ -189,7 +189,7 @@ function checkCertificateIsFor(report: SnpReport, certificate: Certificate, prod
 }
 
 function productOfCpu({ family, model }: { family: number; model: number }): SnpProduct | undefined {
-  if (family === 0x1a) return "Turin";
+  if (family === 0x1a) return model < 0x20 ? "Turin" : undefined;
   if (family !== 0x19) return undefined;
   if (model < 0x10) return "Milan";
   return model < 0x20 || (model >= 0xa0 && model < 0xb0) ? "Genoa" : undefined;
