@@ -17,6 +17,7 @@ import { authenticateNitro } from "@agentkeys/lib/evidence/nitro";
 import { authenticateSnp } from "@agentkeys/lib/evidence/sev-snp/verify";
 import { authenticateTdx } from "@agentkeys/lib/evidence/tdx/verify";
 import { createAzureExample } from "@agentkeys/lib/evidence/testing/azure-cvm";
+import { issueCrl } from "@agentkeys/lib/evidence/testing/crl";
 import { createNitroExample } from "@agentkeys/lib/evidence/testing/nitro-example";
 import { sample, samplePem, samplesAreHere } from "@agentkeys/lib/evidence/testing/samples";
 import { createSnpExample } from "@agentkeys/lib/evidence/testing/sev-snp-example";
@@ -59,6 +60,8 @@ export function issuedCases(): Case[] {
   });
   const nitro = createNitroExample(at, expected);
   const snp = createSnpExample(at, reportData);
+  const issued = { thisUpdate: new Date(at.getTime() - 1000), nextUpdate: new Date(at.getTime() + 1000) };
+  const list = issueCrl({ issuer: snp.ark, ...issued, revoked: ["0a", "0b"] });
   const tdx = createTdxExample(at, reportData);
   const azure = {
     "sev-snp": createAzureExample(at, reportData, "sev-snp"),
@@ -78,6 +81,16 @@ export function issuedCases(): Case[] {
     ),
     ...cases({ type: "aws-nitro", pins: nitro.pins }, of("aws-nitro", nitro.document(), [])),
     ...cases({ type: "sev-snp", pins: snp.pins }, of("sev-snp", snp.report(), snp.certificates)),
+    {
+      name: "sev-snp, AMD's list of the revoked",
+      bytes: list,
+      verify: (bytes) => {
+        const revocation = { by: "lists", lists: [{ of: "VCEK", list: bytes }] } as const;
+        return appraise(of("sev-snp", snp.report(), snp.certificates), expected, [
+          { type: "sev-snp", pins: { ...snp.pins, revocation } },
+        ]);
+      },
+    },
     ...cases({ type: "tdx", pins: tdx.pins }, of("tdx", tdx.quote(), [tdx.collateral()])),
     ...cases({ type: "azure-cvm", pins: azure["sev-snp"].pins }, azure["sev-snp"].evidence()),
     ...cases({ type: "azure-cvm", pins: azure.tdx.pins }, azure.tdx.evidence()),

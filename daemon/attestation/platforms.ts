@@ -155,6 +155,8 @@ const readers: Record<Exclude<EvidenceType, "tpm2">, Reader> = {
     const below = fields.object("silicon");
     const read = hardware === "sev-snp" ? readSnp(below, lists) : readTdx(below);
     below.end();
+    if ("vmpl" in read.pins && read.pins.vmpl !== 0)
+      throw invalid(below.at("vmpl"), "must be 0 below azure-cvm: the paravisor's");
     const silicon = { type: hardware, pins: read.pins } as AzureSilicon;
     const { code, codeDemands } = readPcrs(fields, measured);
     const identity = allowedPins(fields.object("identity"), { ak_key: SHA256, vm_id: /^[!-~]{1,64}$/ });

@@ -136,6 +136,12 @@ describe("each kind of hardware", () => {
     expect(demands).toContain("AMD's authority is the pinned one; if AMD revokes it, take it out");
   });
 
+  test("below a confidential VM of Azure only the paravisor counts", () => {
+    expect(() => read({ ...kinds["azure-cvm"], silicon: { ...snp, vmpl: 1 } })).toThrow(
+      "platforms[0].silicon.vmpl must be 0 below azure-cvm",
+    );
+  });
+
   test("a SEV-SNP guest may be permitted some things by their names, and debugging never", () => {
     for (const guest_may of [["debug"], ["migration"], ["*"], [1], "smt", { smt: true }]) {
       expect(() => read({ ...kinds["sev-snp"], guest_may })).toThrow(/platforms\[0\]\.guest_may/);

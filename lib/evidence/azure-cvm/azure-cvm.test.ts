@@ -58,6 +58,12 @@ describe("evidence is refused", () => {
     expect(refused(snp.evidence(), { ...snp.pins, silicon } as AzurePins)).toBe("MEASUREMENT");
   });
 
+  test("that the guest asked for by itself, below its paravisor, whatever is pinned", () => {
+    const { evidence, pins } = createAzureExample(at, reportData, "sev-snp", { vmpl: 2 });
+    expect(pins.silicon.pins).toMatchObject({ vmpl: 2 });
+    expect(refused(evidence(), pins)).toBe("MEASUREMENT");
+  });
+
   test("of another VM", () => {
     const ak = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
     const other = createAzureExample(at, reportData, "sev-snp", { ak });

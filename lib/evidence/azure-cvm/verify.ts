@@ -85,13 +85,15 @@ function appraiseSilicon(
   if (silicon.type === "sev-snp") {
     const authentic = authenticateSnp(report, endorsements, { roots, at });
     compareBytes(authentic.reportData, covered, "REPORT_DATA", what);
-    return appraiseSnpPlatform(authentic, silicon.pins);
+    // The paravisor's word, and nobody's whom it looks after: a guest may ask for reports too, over claims of its own.
+    return appraiseSnpPlatform(authentic, { ...silicon.pins, vmpl: PARAVISOR_VMPL });
   }
   const authentic = authenticateTdx(report, endorsements[0] ?? new Uint8Array(), { roots, at });
   compareBytes(authentic.td.reportData, covered, "REPORT_DATA", what);
   return appraiseTdxPlatform(authentic, silicon.pins);
 }
 
+const PARAVISOR_VMPL = 0;
 const ATTESTATION_KEY = "HCLAkPub";
 
 /** The attestation key is the paravisor's word: it made it, restricted and never to leave the vTPM. */

@@ -30,18 +30,19 @@ const usualKey = generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey;
 
 /**
  * PCRs 0 to 11 are filled with their number plus 1. `claims` replaces the paravisor's, before the
- * hardware vouches for them; `ak` the vTPM's attestation key.
+ * hardware vouches for them; `ak` the vTPM's attestation key; `vmpl` is who asked SEV-SNP for the report.
  */
 export function createAzureExample(
   at: Date,
   reportData: Buffer,
   hardware: AzureEvidence["hardware"],
-  given: { claims?: object; ak?: KeyObject } = {},
+  given: { claims?: object; ak?: KeyObject; vmpl?: number } = {},
 ): AzureExample {
   const ak = given.ak ?? usualKey;
   const claims = given.claims ?? runtimeClaims(ak);
   const bytes = Buffer.from(JSON.stringify(claims));
-  const silicon = hardware === "sev-snp" ? snpSilicon(at, digest(bytes)) : tdxSilicon(at, digest(bytes));
+  const silicon =
+    hardware === "sev-snp" ? snpSilicon(at, digest(bytes), given.vmpl ?? 0) : tdxSilicon(at, digest(bytes));
   const pcrs = new Map(Array.from({ length: 12 }, (_, pcr) => [pcr, Buffer.alloc(32, pcr + 1)]));
   const parts: AzureExample["parts"] = ({ quoted, key = ak, claims: other } = {}) => {
     const { attest } = createQuotingKey().quote({ extraData: reportData, pcrs, ...quoted });
@@ -77,9 +78,9 @@ interface Silicon {
   pinned: AzurePins["silicon"];
 }
 
-function snpSilicon(at: Date, reportData: Buffer): Silicon {
+function snpSilicon(at: Date, reportData: Buffer, vmpl: number): Silicon {
   const { report, certificates, pins } = createSnpExample(at, reportData);
-  return { report: report(), endorsements: certificates, pinned: { type: "sev-snp", pins } };
+  return { report: report({ vmpl }), endorsements: certificates, pinned: { type: "sev-snp", pins: { ...pins, vmpl } } };
 }
 
 function tdxSilicon(at: Date, reportData: Buffer): Silicon {
