@@ -12,7 +12,7 @@ import { tryEvidence } from "./backends/tee/evidence-trial.ts";
 import { claimFolder } from "./backends/tee/folder-claim.ts";
 import { boot } from "./backends/tee/genesis.ts";
 import { type HardwareDependencies, openHardware } from "./backends/tee/hardware.ts";
-import { runningReleases } from "./backends/tee/release-floor.ts";
+import { mayRetireBefore, runningReleases } from "./backends/tee/release-floor.ts";
 import { createStateFile } from "./backends/tee/state-file.ts";
 import { createTlsIdentity } from "./backends/tee/tls-identity.ts";
 import type { TeeFlags, TeeSettings } from "./settings-tee.ts";
@@ -70,6 +70,9 @@ export async function startTeeWorker(
     const hardware = await openHardware(settings, { random, clock, log, tlsKey: identity.spki, ...replaced });
     undo.push(() => hardware.close());
     await tryEvidence(hardware.provider, random);
+    const { floor } = hardware;
+    const { retireReleasesBefore: retireBefore } = flags;
+    if (retireBefore !== undefined) await mayRetireBefore(floor, retireBefore);
     const booted = await boot({
       file: createStateFile(join(settings.stateFolder, "state.json")),
       vault: hardware.vault,
@@ -88,8 +91,7 @@ export async function startTeeWorker(
     if (booted.resealed) {
       log.warn("the root key was sealed anew: no older copy of the state file opens any more, so back the disk up now");
     }
-    const { floor } = hardware;
-    const releases = await runningReleases({ floor, blob: booted.blob, retireBefore: flags.retireReleasesBefore });
+    const releases = await runningReleases({ floor, blob: booted.blob, retireBefore });
 
     const workerLog = await openWorkerLog({ settings, flags, booted, counter: hardware.logCounter, clock, random });
     const logAt = undo.length;

@@ -15,6 +15,8 @@ export interface Releases {
 
 /** Takes approvals back, by their security version. */
 export interface ReleaseFloor {
+  /** The security version of the release that runs, before anything is opened. @throws UnsealRefused where it is none */
+  running(): Promise<number>;
   /** Of this blob, which the code that runs has opened. */
   read(blob: Uint8Array): Promise<Releases>;
   /** Opens the seal no more for security versions before this one, for ever: there is no way back but a new master secret. */
@@ -33,9 +35,10 @@ export function releaseFloor({ tpm, policy }: { tpm: Tpm; policy: ReleaseKeyPoli
   }
 
   return {
+    running: async () => (await tpm.use((t) => policy.approvalOfRunningCode(t))).securityVersion,
     read,
     retireBefore: async (blob, securityVersion) => {
-      refuseBeyond(securityVersion, await read(blob));
+      refuseBeyond(securityVersion, (await read(blob)).running);
       const { least, counter } = termsOf(blob);
       await tpm.use(async (t) => {
         const session = await startSession(t, "hmac", await storageRoot(t));
@@ -55,9 +58,14 @@ export interface RunningReleases {
 }
 
 /**
- * Reads which releases open the seal, and refuses at once what cannot be done later. @throws BootRefused CANNOT_RETIRE for a security
- * version beyond the release that runs, which would never open the seal again, and where there are no releases
+ * Refuses at once, before anything is changed, what could not be done later. @throws BootRefused CANNOT_RETIRE for a security version beyond
+ * the release that runs, which would never open the seal again, and where there are no releases
  */
+export async function mayRetireBefore(floor: ReleaseFloor | undefined, securityVersion: number): Promise<void> {
+  refuseBeyond(securityVersion, await floor?.running());
+}
+
+/** Reads which releases open the seal, and has them retired later, where an operator asked for it. */
 export async function runningReleases(parts: {
   floor: ReleaseFloor | undefined;
   blob: Uint8Array;
@@ -65,7 +73,6 @@ export async function runningReleases(parts: {
 }): Promise<RunningReleases> {
   const { floor, blob, retireBefore } = parts;
   let now = await floor?.read(blob);
-  if (retireBefore !== undefined) refuseBeyond(retireBefore, now);
   return {
     get now() {
       return now;
@@ -76,14 +83,14 @@ export async function runningReleases(parts: {
   };
 }
 
-function refuseBeyond(securityVersion: number, releases: Releases | undefined): void {
-  if (releases !== undefined && securityVersion <= releases.running) return;
+function refuseBeyond(securityVersion: number, running: number | undefined): void {
+  if (running !== undefined && securityVersion <= running) return;
   throw new BootRefused(
     "CANNOT_RETIRE",
-    releases === undefined
+    running === undefined
       ? "releases were to be retired, but the master secret is sealed for no release key"
       : `releases before security version ${securityVersion} were to be retired, but this release has security version ` +
-          `${releases.running} and would retire itself: start a later one first`,
+          `${running} and would retire itself: start a later one first`,
   );
 }
 
