@@ -33,7 +33,10 @@ const COUNTER = 0x01800a01;
 describe.skipIf(!hasSwtpm("lib/tpm2", process.env))("a TPM", () => {
   const bench = tpmForEachTest();
 
-  test("is asked again when it is busy", async () => {
+  test.each([
+    ["is busy", "80010000000a00000922"],
+    ["writes its NV memory too often", "80010000000a00000920"],
+  ])("is asked again when it %s", async (_why, answer) => {
     await bench.tpm.close();
     const transport = await openTransport(bench.machine.address);
     let [refused, slept] = [0, 0];
@@ -41,7 +44,7 @@ describe.skipIf(!hasSwtpm("lib/tpm2", process.env))("a TPM", () => {
       {
         close: () => transport.close(),
         transmit: (command) =>
-          ++refused <= 2 ? Promise.resolve(Buffer.from("80010000000a00000922", "hex")) : transport.transmit(command),
+          ++refused <= 2 ? Promise.resolve(Buffer.from(answer, "hex")) : transport.transmit(command),
       },
       {
         sleep: () => {

@@ -6,12 +6,15 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
   approvalReference,
   defineCounter,
+  incrementCounter,
   nameOf,
   policyAuthorize,
   policyCounterAtMost,
   policyOfPcrs,
   policyOr,
   policyPcr,
+  startSession,
+  storageRoot,
   template,
   type Tpm,
   TpmError,
@@ -200,6 +203,24 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, releases", process.env))(
     expect((otherLimit.cause as TpmError).is("value")).toBe(true);
     const otherPlace = await refusalOf(opening(counter + BigInt(2 - least), 1));
     expect((otherPlace.cause as TpmError).is("value")).toBe(true);
+  });
+
+  test("that somebody else has counted out open again by an approval of a later version, as far as the seal knows them", async () => {
+    const all = policy(1);
+    const keys = await keysOf(await start("v1", all, begin()));
+    const count = (steps: number): Promise<void> =>
+      tpm.use(async (t) => {
+        const session = await startSession(t, "hmac", await storageRoot(t));
+        for (let step = 0; step < steps; step++) await incrementCounter(t, NV_RELEASES, session);
+      });
+    await count(3);
+    expect((await refusalOf(start("v1", all))).message).toContain("the master secret opens for 4 and later");
+    expect(await keysOf(await start("v1", release.policy(release.approve("v1", 4))))).toBe(keys);
+    await count(SECURITY_VERSIONS - 4);
+    const last = release.policy(release.approve("v1", SECURITY_VERSIONS));
+    expect(await keysOf(await start("v1", last))).toBe(keys);
+    await count(1);
+    expect((await refusalOf(start("v1", last))).message).toContain("beyond every release that the seal knows");
   });
 
   test.each([

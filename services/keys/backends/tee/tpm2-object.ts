@@ -18,7 +18,7 @@ import {
 } from "@agentkeys/lib/tpm2";
 
 import { advanceCounter, NV_RELEASES, NV_SEAL, startedCounter } from "./nv.ts";
-import { leastAt, retired, type SealPolicy } from "./seal-policy.ts";
+import { leastAt, retired, SECURITY_VERSIONS, type SealPolicy } from "./seal-policy.ts";
 import { UnsealRefused } from "./sealer.ts";
 import type { SealTerms, Tpm2Blob } from "./tpm2-blob.ts";
 
@@ -118,14 +118,22 @@ async function closedByCounter(
   if (!("releases" in code)) return undefined;
   const value = await readCounter(tpm, NV_RELEASES, session);
   if (value === undefined) return deleted(NV_RELEASES, cause);
-  const running = await policy.approvalOfRunningCode?.(tpm, code.releases);
   const least = leastAt(code.releases, value);
+  if (least >= code.releases.least + SECURITY_VERSIONS) return beyondAll(cause);
+  const running = await policy.approvalOfRunningCode?.(tpm, code.releases);
   return running !== undefined && running.securityVersion < least ? retired(running, least) : undefined;
 }
 
 function deleted(index: number, cause: TpmError): UnsealRefused {
   const what = `the counter at 0x${index.toString(16)}, which the seal depends on, was deleted in this TPM`;
   return new UnsealRefused("BLOB", `${what}: the blob opens no more, and no copy of it does`, [], { cause });
+}
+
+function beyondAll(cause: TpmError): UnsealRefused {
+  const what = "the TPM's counter of retired releases is beyond every release that the seal knows";
+  return new UnsealRefused("BLOB", `${what}: it was deleted and made anew, or counted up by something else`, [], {
+    cause,
+  });
 }
 
 function otherPolicy(): UnsealRefused {
