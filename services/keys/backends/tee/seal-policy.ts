@@ -23,6 +23,7 @@ import {
 } from "@agentkeys/lib/tpm2";
 
 import { NV_RELEASES, startedCounter } from "./nv.ts";
+import { codeApprovedBy, type Maker } from "./origin.ts";
 import { type PcrDifference, UnsealRefused } from "./sealer.ts";
 
 /** What a seal asks of code, beside the policy itself. Kept with the blob; that it belongs to it shows by the policy's digest. */
@@ -47,6 +48,10 @@ export interface SealPolicy {
   digestOf(terms: CodeTerms): Buffer | undefined;
   /** Makes the session satisfy the policy. @throws UnsealRefused MEASUREMENT, APPROVAL, RETIRED; TpmError `policy` for a retired release */
   satisfy(tpm: TpmSequence, session: TpmSession, terms: CodeTerms): Promise<void>;
+  /** The code that runs, as the maker of what it seals. @throws UnsealRefused */
+  maker(tpm: TpmSequence): Promise<Maker>;
+  /** The PCR values of the code that made something sealed under these terms; `undefined` where it was no code that the policy lets in. */
+  codeOf(terms: CodeTerms, approval: Approval | undefined): PcrValues | undefined;
   /**
    * Where there are releases: the approval by which the code that runs opens what was sealed under these terms, as far as is known without
    * the counter. @throws UnsealRefused
@@ -57,10 +62,19 @@ export interface SealPolicy {
 /** Exactly the code that sealed it: another release finds it closed. */
 export function exactPcrs(pcrs: readonly number[]): SealPolicy {
   if (pcrs.length === 0) throw new RangeError("a seal over no PCR opens for any code");
+  const numbers = [...new Set(pcrs)].sort((a, b) => a - b).join();
+  /** A seal to others, such as one that every system leaves at zero, is not for this code. */
+  const valuesIn = (terms: CodeTerms): PcrValues | undefined =>
+    "pcrs" in terms && [...terms.pcrs.keys()].sort((a, b) => a - b).join() === numbers ? terms.pcrs : undefined;
   return {
     type: "tpm2-pcr",
     prepare: async (tpm) => ({ pcrs: await readPcrs(tpm, pcrs) }),
-    digestOf: (terms) => ("pcrs" in terms ? policyOfPcrs(terms.pcrs) : undefined),
+    digestOf: (terms) => {
+      const values = valuesIn(terms);
+      return values && policyOfPcrs(values);
+    },
+    maker: () => Promise.resolve({ pcrs }),
+    codeOf: valuesIn,
     satisfy: async (tpm, session, terms) => {
       if (!("pcrs" in terms)) throw new UnsealRefused("BLOB", "the blob does not say to which PCRs it was sealed");
       const { pcrs: sealedTo } = terms;
@@ -148,6 +162,11 @@ export function releaseKey(key: KeyObject, approvals: readonly Approval[]): Rele
       return { releases: { least, counter } };
     },
     digestOf: (terms) => ("releases" in terms ? alternatives(terms.releases).digest : undefined),
+    maker: async (tpm) => {
+      const approval = await approvalOfRunningCode(tpm);
+      return { pcrs: [...approval.pcrs.keys()], approval };
+    },
+    codeOf: (_terms, approval) => codeApprovedBy(key, approval),
     satisfy: async (tpm, session, terms) => {
       if (!("releases" in terms)) throw new UnsealRefused("BLOB", "the blob was sealed for no release key");
       const { least, counter } = terms.releases;

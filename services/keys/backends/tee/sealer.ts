@@ -78,6 +78,8 @@ export type UnsealRefusal =
   | "RETIRED"
   /** The blob is not one of this TPM, key or purpose, or was changed. */
   | "BLOB"
+  /** It would open, but was not made by code that it opens for. */
+  | "ORIGIN"
   /** The sealing device or service refuses for a reason of its own, or cannot be reached. */
   | "DEVICE";
 

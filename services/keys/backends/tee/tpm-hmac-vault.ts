@@ -4,7 +4,7 @@ import { deriveFor, extractKey, rootKeyOver } from "./root-key.ts";
 import type { SealPolicy } from "./seal-policy.ts";
 import type { RootKey, RootKeyVault } from "./sealer.ts";
 import { formatTpm2Blob, parseTpm2Blob, type Tpm2Blob } from "./tpm2-blob.ts";
-import { isSealedFor, useUnderPolicy, wrapUnderPolicy } from "./tpm2-object.ts";
+import { checkMaker, isSealedFor, useUnderPolicy, wrapUnderPolicy } from "./tpm2-object.ts";
 
 /** A vault whose key stays inside the TPM. */
 export interface TpmHmacVault extends RootKeyVault {
@@ -24,6 +24,7 @@ export function tpmHmacVault({ tpm, policy }: { tpm: Tpm; policy: SealPolicy }):
 
   /** Used once before it is handed out: a key that the policy keeps closed has to show now. */
   async function opened(blob: Tpm2Blob): Promise<RootKey> {
+    await useUnderPolicy(tpm, policy, blob, (t, object) => checkMaker(t, policy, blob, object));
     let destroyed = false;
     const key = rootKeyOver(
       (data) =>

@@ -1,11 +1,14 @@
 import {
+  formatApprovals,
   isSecurityVersion,
+  parseApprovals,
   parsePublic,
   type PcrValues,
   TpmFormatError,
   type WrappedObject,
 } from "@agentkeys/lib/tpm2";
 
+import type { Origin } from "./origin.ts";
 import type { CodeTerms } from "./seal-policy.ts";
 import { UnsealRefused } from "./sealer.ts";
 
@@ -14,6 +17,7 @@ export interface Tpm2Blob extends WrappedObject {
   /** The name of the storage root key that wrapped it: another TPM has another. */
   parentName: Uint8Array;
   terms: SealTerms;
+  origin: Origin;
 }
 
 /** What the object's policy is made of: whoever changes them has the digest of another policy. */
@@ -27,7 +31,7 @@ export interface SealTerms {
 const BLOB_VERSION = 2;
 const MAX_BLOB = 8 * 1024;
 
-export function formatTpm2Blob({ parentName, terms, ...object }: Tpm2Blob): Buffer {
+export function formatTpm2Blob({ parentName, terms, origin, ...object }: Tpm2Blob): Buffer {
   return Buffer.from(
     JSON.stringify({
       version: BLOB_VERSION,
@@ -36,6 +40,11 @@ export function formatTpm2Blob({ parentName, terms, ...object }: Tpm2Blob): Buff
       private: toHex(object.private),
       counter: String(terms.counter),
       ...codeFields(terms.code),
+      made: {
+        data: toHex(origin.creation.data),
+        ticket: toHex(origin.creation.ticket),
+        ...(origin.approval && { by: formatApprovals([origin.approval]) }),
+      },
     }),
   );
 }
@@ -58,6 +67,7 @@ export function parseTpm2Blob(bytes: Uint8Array): Tpm2Blob {
       public: fromHex(json["public"]),
       private: fromHex(json["private"]),
       terms: { code: codeOf(json), counter: counterOf(json["counter"]) },
+      origin: originOf(objectOf(json["made"])),
     };
     parsePublic(blob.public);
     if (!formatTpm2Blob(blob).equals(bytes)) throw new TypeError("not canonical");
@@ -66,6 +76,14 @@ export function parseTpm2Blob(bytes: Uint8Array): Tpm2Blob {
     if (!(error instanceof TypeError || error instanceof SyntaxError || error instanceof TpmFormatError)) throw error;
     throw new UnsealRefused("BLOB", "the sealed blob is damaged: restore the state file from a backup");
   }
+}
+
+function originOf(json: Record<string, unknown>): Origin {
+  const creation = { data: fromHex(json["data"]), ticket: fromHex(json["ticket"]) };
+  if (json["by"] === undefined) return { creation };
+  if (typeof json["by"] !== "string") throw new TypeError("no approval");
+  const [approval] = parseApprovals(json["by"]);
+  return { creation, ...(approval && { approval }) };
 }
 
 function codeOf(json: Record<string, unknown>): CodeTerms {

@@ -18,6 +18,7 @@ import {
 } from "@agentkeys/lib/tpm2";
 
 import { advanceCounter, NV_RELEASES, NV_SEAL, startedCounter } from "./nv.ts";
+import { checkOrigin } from "./origin.ts";
 import { leastAt, retired, SECURITY_VERSIONS, type SealPolicy } from "./seal-policy.ts";
 import { UnsealRefused } from "./sealer.ts";
 import type { SealTerms, Tpm2Blob } from "./tpm2-blob.ts";
@@ -42,10 +43,16 @@ export function wrapUnderPolicy(
       const terms: SealTerms = { code, counter: replaces === undefined ? now : after(now, replaces.terms.counter) };
       const digest = digestOf(policy, terms);
       if (digest === undefined) throw new Error("a policy prepared terms that are not its own");
-      const object = await create(t, root, templateFor(digest), data, session);
-      return { ...object, parentName: root.name, terms };
+      const { pcrs, approval } = await policy.maker(t);
+      const { creation, ...object } = await create(t, root, templateFor(digest), data, session, pcrs);
+      return { ...object, parentName: root.name, terms, origin: { creation, ...(approval && { approval }) } };
     }),
   );
+}
+
+/** Makes sure that code which the policy lets in has made it. Once, before anything of it is used. @throws UnsealRefused ORIGIN */
+export function checkMaker(tpm: TpmSequence, policy: SealPolicy, blob: Tpm2Blob, object: TpmObject): Promise<void> {
+  return checkOrigin(tpm, object, blob.origin, policy.codeOf(blob.terms.code, blob.origin.approval));
 }
 
 /** Loads it again and uses it in a session that satisfies the policy. @throws UnsealRefused */

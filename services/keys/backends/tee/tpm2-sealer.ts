@@ -6,7 +6,7 @@ import { template, type Tpm, unseal } from "@agentkeys/lib/tpm2";
 import type { SealPolicy } from "./seal-policy.ts";
 import { type Sealer, UnsealRefused } from "./sealer.ts";
 import { formatTpm2Blob, parseTpm2Blob } from "./tpm2-blob.ts";
-import { isSealedFor, retireOlder, useUnderPolicy, wrapUnderPolicy } from "./tpm2-object.ts";
+import { checkMaker, isSealedFor, retireOlder, useUnderPolicy, wrapUnderPolicy } from "./tpm2-object.ts";
 
 /** A TPM seals at most 128 bytes; the digest of what goes along takes 32. */
 const MAX_SECRET = 64;
@@ -30,7 +30,10 @@ export function tpm2Sealer({ tpm, policy }: { tpm: Tpm; policy: SealPolicy }): S
     },
     unseal: async (bytes, aad) => {
       const blob = parseTpm2Blob(bytes);
-      const data = await useUnderPolicy(tpm, policy, blob, unseal);
+      const data = await useUnderPolicy(tpm, policy, blob, async (t, object, session) => {
+        await checkMaker(t, policy, blob, object);
+        return unseal(t, object, session);
+      });
       try {
         const split = data.length - DIGEST_BYTES;
         if (split < 0 || !equalSecrets(data.subarray(split), digestOf(aad))) {
