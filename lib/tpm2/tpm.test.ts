@@ -23,7 +23,8 @@ import {
   undefineNv,
 } from "./index.ts";
 import { permanent } from "./client.ts";
-import { commandCode, handle } from "./constants.ts";
+import { commandCode, handle, nvAttribute } from "./constants.ts";
+import { hashNumber } from "./hash.ts";
 import { refusal, tpmForEachTest } from "./testing/each-test.ts";
 import { hasSwtpm } from "./testing/swtpm.ts";
 import { openTransport } from "./transport.ts";
@@ -76,6 +77,39 @@ describe.skipIf(!hasSwtpm("lib/tpm2", process.env))("a TPM", () => {
     await bench.tpm.use((t) => defineCounter(t, COUNTER));
     await increment();
     expect(await read()).toBeGreaterThan(first + 1n);
+    await bench.tpm.use((t) => undefineNv(t, COUNTER));
+  });
+
+  test.each([
+    ["ordinary data", 0],
+    ["a PIN that passes", 9],
+  ])("takes %s for no counter, whatever value was written there", async (_what, kind) => {
+    const open = nvAttribute.ownerWrite | nvAttribute.ownerRead | nvAttribute.authRead;
+    const area = new TpmWriter()
+      .u32(COUNTER)
+      .u16(hashNumber("sha256"))
+      .u32(open | nvAttribute.noDictionaryAttackProtection | (kind << 4))
+      .u16(0)
+      .u16(8)
+      .done();
+    await bench.tpm.use(async (t) => {
+      await t.execute({
+        code: commandCode.nvDefineSpace,
+        entities: [permanent(handle.owner)],
+        authorizations: ["empty-password"],
+        parameters: new TpmWriter().u16(0).sized(area).done(),
+      });
+      await t.execute({
+        code: commandCode.nvWrite,
+        entities: [permanent(handle.owner), permanent(COUNTER)],
+        authorizations: ["empty-password"],
+        parameters: new TpmWriter().sized(Buffer.from("000000000000ffff", "hex")).u16(0).done(),
+      });
+    });
+    const read = bench.tpm.use(async (t) =>
+      readCounter(t, COUNTER, await startSession(t, "hmac", await storageRoot(t))),
+    );
+    await expect(read).rejects.toThrow("is no counter");
     await bench.tpm.use((t) => undefineNv(t, COUNTER));
   });
 

@@ -138,8 +138,10 @@ export async function readCounter(tpm: TpmSequence, index: number, session: TpmS
   return value.readBigUInt64BE();
 }
 
-function counterOf(index: number, { attributes, name }: NvPublic): TpmEntity {
-  if ((attributes & nvAttribute.counter) === 0) throw notCounter(index);
+/** By its name, and not by a bit of its kind: an index of another one may hold whatever somebody wrote there. */
+function counterOf(index: number, { name }: NvPublic): TpmEntity {
+  const unwritten = nameOfArea(counterArea(index));
+  if (!name.equals(counterName(index)) && !name.equals(unwritten)) throw notCounter(index);
   return { handle: index, name };
 }
 
