@@ -2,7 +2,6 @@ import type { ServiceImpl } from "@connectrpc/connect";
 
 import type { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
 import { type OmniAccount, parseOmniAccount } from "@agentkeys/lib/account";
-import type { EvmAddress } from "@agentkeys/lib/ethereum";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import { requestInfo } from "@agentkeys/lib/rpc";
 import { currentSession } from "@agentkeys/lib/session";
@@ -11,7 +10,7 @@ import { authorize } from "./authorization.ts";
 import { KEY_VERSION } from "./derivation.ts";
 import type { SignLog, SignRecord } from "./sign-log/index.ts";
 import type { SignPolicy } from "./sign-policy/index.ts";
-import type { SigningEngine } from "./signing-engine.ts";
+import type { SigningEngine, Wallet } from "./signing-engine.ts";
 
 /** What the RPCs are made of. `engine` is absent while the service has no master secret: then it answers 503. */
 export interface KeyServiceParts {
@@ -21,8 +20,11 @@ export interface KeyServiceParts {
   policy?: SignPolicy;
 }
 
-/** How many wallets' addresses are remembered for the policy: they are no secret, and take time to derive. */
-const KNOWN_ADDRESSES = 10_000;
+/**
+ * How many wallets' addresses are remembered: they are no secret, and take time to derive, a TPM's where the key is in one. Whoever asks
+ * again and again keeps nobody else waiting.
+ */
+const KNOWN_WALLETS = 10_000;
 
 /** The RPCs: wire in, domain call, wire out. What attests is left out: a development backend has nothing to attest. */
 export function createKeyService({
@@ -30,21 +32,23 @@ export function createKeyService({
   signLog,
   policy,
 }: KeyServiceParts): Pick<ServiceImpl<typeof KeyService>, "deriveAddress" | "signMessage"> {
-  const addresses = new Map<OmniAccount, EvmAddress>();
-  const addressOf = async (omniAccount: OmniAccount): Promise<EvmAddress> => {
-    const known = addresses.get(omniAccount);
+  const wallets = new Map<OmniAccount, Promise<Wallet>>();
+  const walletOf = (omniAccount: OmniAccount): Promise<Wallet> => {
+    const known = wallets.get(omniAccount);
     if (known !== undefined) return known;
-    const { address } = await enabled(engine).walletOf(omniAccount);
-    if (addresses.size >= KNOWN_ADDRESSES) addresses.clear();
-    addresses.set(omniAccount, address);
-    return address;
+    const derived = enabled(engine).walletOf(omniAccount);
+    if (wallets.size >= KNOWN_WALLETS) wallets.clear();
+    wallets.set(omniAccount, derived);
+    // A failure is no answer: the next call asks again.
+    derived.catch(() => wallets.delete(omniAccount));
+    return derived;
   };
 
   return {
     deriveAddress: async (request, context) => {
       const omniAccount = parseOmniAccount(request.omniAccount);
       authorize(context.values.get(currentSession), omniAccount);
-      return await enabled(engine).walletOf(omniAccount);
+      return await walletOf(omniAccount);
     },
 
     signMessage: async (request, context) => {
@@ -64,7 +68,7 @@ export function createKeyService({
         const caller = authorize(session, omniAccount);
         if (policy !== undefined) {
           const { challengeToken } = request;
-          await policy.check({ address: await addressOf(omniAccount), message, challengeToken });
+          await policy.check({ address: (await walletOf(omniAccount)).address, message, challengeToken });
         }
         const signing = enabled(engine);
         // The disk takes the record while the signature is made. Both are awaited: one that nobody wrote down must not leave.

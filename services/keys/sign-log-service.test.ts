@@ -18,11 +18,21 @@ import { type Disk, onDisk } from "./sign-log/testing/flaky-files.ts";
 import { freshLog, vkey } from "./sign-log/testing/harness.ts";
 import { createSignPolicy } from "./sign-policy/index.ts";
 import { BROKER, bytesOf, challengingBroker, linesOf, NOW } from "./sign-policy/testing/broker.ts";
+import type { SigningEngine } from "./signing-engine.ts";
 import { createSigningEngine } from "./signing.ts";
 
 const account = "ab".repeat(32) as OmniAccount;
 const stranger = "cd".repeat(32) as OmniAccount;
 const engine = createSigningEngine(Buffer.alloc(32, 3));
+const derivations = { count: 0, failing: false };
+const watched: SigningEngine = {
+  ...engine,
+  walletOf: async (omniAccount) => {
+    derivations.count++;
+    if (derivations.failing) throw new Error("the TPM is gone");
+    return engine.walletOf(omniAccount);
+  },
+};
 
 let made: Awaited<ReturnType<typeof freshLog>>;
 let disk: Disk;
@@ -55,7 +65,7 @@ beforeAll(async () => {
     services: [KeyService, SignLogService],
     routes: (router) =>
       router
-        .service(KeyService, createKeyService({ engine, signLog: made.log, policy }))
+        .service(KeyService, createKeyService({ engine: watched, signLog: made.log, policy }))
         .service(SignLogService, createSignLogService(made.log)),
     interceptors: [authenticate({ verifier: { verify }, dpop: createDpopVerifier({ origins: () => [], clock }) })],
     readiness: new Readiness(),
@@ -102,6 +112,20 @@ interface Listed {
 }
 const list = async (page: object = {}): Promise<Listed> =>
   (await call("/tee/log/entries", { omni_account: account, ...page }, account)).body as unknown as Listed;
+
+test("an address is derived once, however often and at the same time it is asked for, and again after a failure", async () => {
+  const other = "ef".repeat(32) as OmniAccount;
+  const ask = (): Promise<Answer> => call("/tee/derive-address", { omni_account: other }, other);
+  derivations.failing = true;
+  expect((await ask()).status).toBe(500);
+  derivations.failing = false;
+  derivations.count = 0;
+  const answers = await Promise.all(Array.from({ length: 20 }, ask));
+  expect(new Set(answers.map(({ body }) => body["address"]))).toEqual(
+    new Set([(await engine.walletOf(other)).address]),
+  );
+  expect(derivations.count).toBe(1);
+});
 
 describe("a signature", () => {
   test("names its entry, which its owner finds, and can prove to be in the log", async () => {

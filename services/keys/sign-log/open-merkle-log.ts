@@ -53,7 +53,7 @@ export async function openMerkleSignLog(options: MerkleSignLogOptions): Promise<
     const { frontier, end } = replay(contents, settled, log, signer);
     const isNew = frontier.size === 0;
     if (isNew && !begin) {
-      if (contents.length > 0) throw damaged("its journal does not begin with a commit that its key signed");
+      if (contents.length > 0) throw damaged(`its journal does not begin with a commit that ${keyOf(signer)} signed`);
       throw new SignLogError("MISSING", "there is no sign log here, and this is not the first start");
     }
     const { counted, event }: { counted: bigint; event?: LogEvent } = isNew
@@ -79,7 +79,7 @@ async function restoreSettled(log: SettledLog, files: LogFiles, signer: NoteSign
   if (file === undefined) return Frontier.empty;
   const { size, root } = checked(
     () => verifyCheckpoint(file.toString(), signer.key),
-    "its checkpoint is not signed by its key",
+    `its checkpoint is not signed by ${keyOf(signer)}`,
   );
   await log.restore(size);
   const frontier = await Frontier.of(size, log.subtree);
@@ -149,6 +149,11 @@ async function checkCounter(
     "OTHER_COUNTER",
     `this sign log was kept with another counter: it ends at ${logged}, and the counter stands at ${counted}`,
   );
+}
+
+/** The name is a setting, and part of the key: another one is no damage, and looks the same. */
+function keyOf({ key }: NoteSigner): string {
+  return `the key of "${key.name}" (is that what the worker was always called?)`;
 }
 
 function checked<T>(work: () => T, what: string): T {
