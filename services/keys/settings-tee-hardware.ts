@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject } from "node:crypto";
+import { createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
 import { isAbsolute } from "node:path";
 
 import { type Setting, SettingError } from "@agentkeys/lib/settings";
@@ -72,7 +72,7 @@ export const hardwareSettings = {
     "tpm2" as const,
   ),
   AGENTKEYS_TEE_QUOTED_PCRS: optional("the PCRs that the evidence is about", list(pcr), undefined),
-  AGENTKEYS_TEE_EK_ISSUERS: optional("PEM file of the certificates above the TPM's own", fileContents, undefined),
+  AGENTKEYS_TEE_EK_ISSUERS: optional("PEM file of the certificates above the TPM's own", certificates, undefined),
   AGENTKEYS_TEE_ENDORSEMENTS: optional(
     "file, kept fresh, of what verifiers need besides: certificates (PEM), or collateral for TDX (JSON)",
     absolutePath,
@@ -149,6 +149,10 @@ export function readHardwareSettings(
   const seal = sealOf(values, refuse);
   const quoted = values.AGENTKEYS_TEE_QUOTED_PCRS ?? pcrsOf(seal);
   refuse(
+    values.AGENTKEYS_TEE_QUOTED_PCRS?.length === 0,
+    "AGENTKEYS_TEE_QUOTED_PCRS names no PCR: the evidence would be about any code",
+  );
+  refuse(
     (kind === "tpm2" || kind === "azure-cvm") && sealer === "aws-kms" && quoted.length === 0,
     "AGENTKEYS_TEE_QUOTED_PCRS must be set: the PCRs that the evidence is about",
   );
@@ -175,6 +179,10 @@ function sealOf(values: Read, refuse: (refused: boolean, why: string) => void): 
     "AGENTKEYS_TEE_RELEASE_KEY (or AGENTKEYS_TEE_NEXT_RELEASE_KEY) and AGENTKEYS_TEE_APPROVALS must be set together",
   );
   refuse(pcrs?.length === 0, "AGENTKEYS_TEE_SEAL_PCRS names no PCR: the master secret would open for any code");
+  refuse(
+    pcrs !== undefined && pcrs.length > 0 && pcrs.every((one) => ANYBODYS.has(one)),
+    "AGENTKEYS_TEE_SEAL_PCRS names PCRs alone that any program can put back to zero: the master secret would open for any code",
+  );
   refuse(
     nextKey !== undefined && releaseKey?.equals(nextKey) === true,
     "AGENTKEYS_TEE_NEXT_RELEASE_KEY is the key of AGENTKEYS_TEE_RELEASE_KEY: there is nothing to seal anew",
@@ -210,6 +218,9 @@ function tpmAddress(value: string): TpmAddress | "none" {
   throw new SettingError("must be device:/dev/tpmrm0, unix:/path/of/a/socket, tcp:host:port or none");
 }
 
+/** For debugging and for applications: the PC client's TPMs let anybody reset them. */
+const ANYBODYS: ReadonlySet<number> = new Set([16, 23]);
+
 function pcr(value: string): number {
   return integer(0, 23)(value);
 }
@@ -224,6 +235,17 @@ function kmsKey(arn: string): KmsKey {
   const [, region] = /^arn:aws:kms:([a-z0-9-]{1,32}):\d{12}:key\/[A-Za-z0-9-]{1,64}$/.exec(arn) ?? [];
   if (region !== undefined) return { arn, region };
   throw new SettingError("must be the ARN of a key, for example arn:aws:kms:eu-central-1:123456789012:key/…");
+}
+
+function certificates(path: string): Buffer {
+  const pem = fileContents(path);
+  const blocks = pem.toString("latin1").match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g);
+  try {
+    if (blocks !== null && blocks.every((block) => new X509Certificate(block).raw.length > 0)) return pem;
+  } catch {
+    // Told below.
+  }
+  throw new SettingError(`names a file that holds no certificates in PEM: ${path}`);
 }
 
 function publicKey(path: string): KeyObject {

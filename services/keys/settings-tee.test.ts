@@ -223,6 +223,9 @@ describe("the machine", () => {
       { ...enclave, AGENTKEYS_TEE_TPM: undefined, AGENTKEYS_TEE_EVIDENCE: "tpm2" },
       "AGENTKEYS_TEE_QUOTED_PCRS must be set",
     ],
+    ["a quote of no PCR", { AGENTKEYS_TEE_QUOTED_PCRS: "," }, "AGENTKEYS_TEE_QUOTED_PCRS"],
+    ["a seal to what anybody resets", { AGENTKEYS_TEE_SEAL_PCRS: "16,23" }, "can put back to zero"],
+    ["issuers that are none", { AGENTKEYS_TEE_EK_ISSUERS: import.meta.filename }, "holds no certificates in PEM"],
     ["collateral of no use", { AGENTKEYS_TEE_ENDORSEMENTS: "/c.json" }, "AGENTKEYS_TEE_ENDORSEMENTS is of use only"],
     [
       "KMS for another cloud",

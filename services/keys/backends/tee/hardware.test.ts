@@ -145,6 +145,32 @@ test.skipIf(!hasSwtpm("Azure's evidence on another machine", process.env))(
   },
 );
 
+test("a TPM that is not there is named, with what to look at", async () => {
+  const settings = readTeeSettings({ ...least, AGENTKEYS_TEE_TPM: "unix:/nowhere/tpm", AGENTKEYS_TEE_SEAL_PCRS: "11" });
+  const opened = openHardware(settings, { random: systemRandom, clock: systemClock, log, tlsKey: Buffer.alloc(91) });
+  await expect(opened).rejects.toMatchObject({ name: "UnsealRefused", refusal: "DEVICE" });
+  await expect(opened).rejects.toThrow("/nowhere/tpm: is AGENTKEYS_TEE_TPM right");
+});
+
+test.skipIf(!hasSwtpm("a seal that another system can open", process.env)).each([
+  ["11", true],
+  ["7,11", false],
+  ["4", false],
+])("a seal to PCR %s is warned of: %s, since another system could put its values there", async (pcrs, warned) => {
+  const tpm = await startTestTpm();
+  let said = "";
+  const { close } = await openHardware(
+    readTeeSettings({ ...least, AGENTKEYS_TEE_TPM: `unix:${tpm.address.unix}`, AGENTKEYS_TEE_SEAL_PCRS: pcrs }),
+    {
+      ...{ random: systemRandom, clock: systemClock, tlsKey: Buffer.alloc(91) },
+      log: createLog("keys", { level: "warn", destination: { write: (line) => void (said += line) } }),
+    },
+  );
+  expect(said.includes("neither PCR 4 nor PCR 7")).toBe(warned);
+  await close();
+  await tpm.stop();
+});
+
 test("the attested settings say what decides whom the master secret opens for", () => {
   const { publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const settings = settingsWith();

@@ -5,11 +5,12 @@ import type { SettingValue } from "@agentkeys/lib/evidence/claims";
 import { keyFingerprint } from "@agentkeys/lib/evidence/release-key";
 import type { Logger } from "@agentkeys/lib/log";
 import type { RandomBytes } from "@agentkeys/lib/random";
-import { openTpm, type Tpm } from "@agentkeys/lib/tpm2";
+import { openTpm, type Tpm, TpmChannelError } from "@agentkeys/lib/tpm2";
 
 import type { KmsKey, SealSettings } from "../../settings-tee-hardware.ts";
 import type { TeeSettings } from "../../settings-tee.ts";
 import { version } from "../../version.ts";
+import { BootRefused } from "./boot-decision.ts";
 import { deviceRandom } from "./device-random.ts";
 import type { Counters } from "./genesis.ts";
 import type { Kms } from "./kms/kms-sealer.ts";
@@ -21,7 +22,7 @@ import { tpm2Provider } from "./providers/tpm2.ts";
 import { type ReleaseFloor, releaseFloor } from "./release-floor.ts";
 import { exactPcrs, isReleaseKey, releaseKey } from "./seal-policy.ts";
 import { type HardwareRandom, movingVault, sealedVault } from "./sealed-vault.ts";
-import type { FormerVault, MonotonicCounter, RootKeyVault, Sealer } from "./sealer.ts";
+import { type FormerVault, type MonotonicCounter, type RootKeyVault, type Sealer, UnsealRefused } from "./sealer.ts";
 import { softIssuerIn } from "./soft-issuer-file.ts";
 import { tpmHmacVault } from "./tpm-hmac-vault.ts";
 import { tpmRandom } from "./tpm-random.ts";
@@ -56,7 +57,7 @@ export interface HardwareDependencies {
 /** Beside those of `nv.ts`. */
 const NV_LOG = 0x01800a12;
 
-/** Connects to what the settings name. @throws TpmChannelError where there is no TPM, Error where there is something else than they say */
+/** Connects to what the settings name. @throws UnsealRefused where there is no TPM, BootRefused where there is something else than they say */
 export async function openHardware(settings: TeeSettings, dependencies: HardwareDependencies): Promise<Hardware> {
   const { random, log } = dependencies;
   const undo: (() => void | Promise<void>)[] = [];
@@ -66,23 +67,53 @@ export async function openHardware(settings: TeeSettings, dependencies: Hardware
   try {
     let tpm: Tpm | undefined;
     if (settings.tpm !== "none") {
-      const opened = await openTpm(settings.tpm, { random });
+      const opened = await openTpm(settings.tpm, { random }).catch((error: unknown) => {
+        throw error instanceof TpmChannelError ? unreachable(error) : error;
+      });
       undo.push(() => opened.close());
       tpm = opened;
     } else {
       log.warn("there is no TPM, and so no counter: only daemons notice a disk that was put back to an older state");
     }
+    if (!measuresTheLoader(settings.seal)) {
+      log.warn(
+        "the master secret is sealed to neither PCR 4 nor PCR 7: another system that is started on this machine can put the values of this " +
+          "one into the others, and open it",
+      );
+    }
     return {
       ...(await vaultsOf(settings, tpm, dependencies, (step) => undo.push(step))),
       counters: tpm === undefined ? "none" : nvCounters(tpm),
       logCounter: tpm === undefined ? "none" : nvCounter(tpm, NV_LOG),
-      provider: await providerOf(settings, tpm, dependencies),
+      provider: await providerOf(settings, tpm, dependencies).catch((error: unknown) => {
+        throw new BootRefused("NO_EVIDENCE", messageOf(error), { cause: error });
+      }),
       close,
     };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+/** Whether what it is sealed to holds something that the firmware measures before any system runs: the loader, or whose it must be. */
+function measuresTheLoader(seal: SealSettings): boolean {
+  if (seal.by === "aws-kms") return true;
+  const sets = "pcrs" in seal ? [seal.pcrs] : seal.approvals.map(({ pcrs }) => [...pcrs.keys()]);
+  return sets.every((pcrs) => pcrs.includes(4) || pcrs.includes(7));
+}
+
+function unreachable(cause: TpmChannelError): UnsealRefused {
+  return new UnsealRefused(
+    "DEVICE",
+    `${cause.message}: is AGENTKEYS_TEE_TPM right, and may this user read and write there?`,
+    [],
+    { cause },
+  );
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : "the machine gives no evidence";
 }
 
 /** Of the machine, what decides whom the master secret opens for and what is noticed: every caller's policy names it word for word. */
