@@ -9,8 +9,10 @@ import { systemRandom } from "@agentkeys/lib/random";
 import { boot } from "./backends/tee/genesis.ts";
 import type { MonotonicCounter } from "./backends/tee/sealer.ts";
 import { createStateFile } from "./backends/tee/state-file.ts";
-import { countersOf, memoryMachine, openVault } from "./backends/tee/testing/memory-parts.ts";
+import { countersOf, hooked, memoryMachine, openVault, type StepHook } from "./backends/tee/testing/memory-parts.ts";
+import { systemSteps, wholeFiles } from "./backends/tee/whole-files.ts";
 import type { TeeFlags } from "./settings-tee.ts";
+import { type LogFiles, openLogFolder } from "./sign-log/index.ts";
 import { recordOf } from "./sign-log/testing/harness.ts";
 import { openWorkerLog, type WorkerLog } from "./worker-log.ts";
 
@@ -29,18 +31,21 @@ function newMachine() {
   const settings = { signer: "signer.example", stateFolder: disk, countEveryMs: 0 };
   const vault = openVault();
 
-  async function start(flags: Partial<TeeFlags> = {}): Promise<WorkerLog> {
+  async function start(flags: Partial<TeeFlags> = {}, hook: StepHook = () => undefined): Promise<WorkerLog> {
     const booted = await boot({
-      file: createStateFile(join(disk, "state.json")),
+      file: createStateFile(join(disk, "state.json"), wholeFiles(hooked(systemSteps, hook))),
       vault,
-      counters: countersOf(machine),
+      counters: countersOf(machine, hook),
       allowGenesis: machine.counters.genesis === undefined,
       ...flags,
       bootId: "b",
       clock: Date.now,
     });
     const all = { allowGenesis: false, ...flags };
-    return openWorkerLog({ settings, flags: all, booted, counter: logCounter, clock: Date.now, random: systemRandom });
+    const counter = countedBy(logCounter, hook);
+    const openFolder = async (folder: string): Promise<LogFiles> => hookedFiles(await openLogFolder(folder), hook);
+    const parts = { settings, flags: all, booted, counter, clock: Date.now, random: systemRandom, openFolder };
+    return openWorkerLog(parts);
   }
 
   let copies = 0;
@@ -68,6 +73,50 @@ function newMachine() {
   };
 }
 
+function countedBy(counter: MonotonicCounter, hook: StepHook): MonotonicCounter {
+  return {
+    read: () => counter.read(),
+    increment: async () => {
+      hook("before log increment");
+      const value = await counter.increment();
+      hook("after log increment");
+      return value;
+    },
+  };
+}
+
+/** Files with a hook before and after all that is written, and one in the middle of a frame. */
+function hookedFiles(files: LogFiles, hook: StepHook): LogFiles {
+  const around =
+    <A extends unknown[]>(what: string, work: (...args: A) => Promise<void>) =>
+    async (...args: A): Promise<void> => {
+      hook(`before ${what}`);
+      await work(...args);
+      hook(`after ${what}`);
+    };
+  return {
+    ...files,
+    write: around("a log file", files.write),
+    remove: around("removing", files.remove),
+    openJournal: async (path) => {
+      const journal = await files.openJournal(path);
+      const write = async (bytes: Uint8Array, position: number): Promise<void> => {
+        hook("before a frame");
+        await journal.write(bytes.subarray(0, bytes.length / 2), position);
+        hook("in the middle of a frame");
+        await journal.write(bytes, position);
+        hook("after a frame");
+      };
+      return {
+        ...journal,
+        write,
+        sync: around("syncing", journal.sync),
+        truncate: around("cutting", journal.truncate),
+      };
+    },
+  };
+}
+
 const logRefused = (code: string): unknown => expect.objectContaining({ name: "SignLogError", code });
 const bootRefused: unknown = expect.objectContaining({ name: "BootRefused", refusal: "ROLLED_BACK" });
 /** The number that a refusal says to accept. */
@@ -81,6 +130,41 @@ const refusal = (work: Promise<unknown>): Promise<unknown> =>
     () => expect.fail("was not refused"),
     (error: unknown) => error,
   );
+
+test("a worker that ends at any step of its life starts again, with every answer that it gave", async () => {
+  class Ended extends Error {}
+  const steps: string[] = [];
+  for (let at = 0; ; at++) {
+    const m = newMachine();
+    let [count, ended] = [0, undefined as string | undefined];
+    const hook: StepHook = (step) => {
+      if (ended === undefined && count++ !== at) return;
+      ended ??= step;
+      throw new Ended();
+    };
+    const answered: bigint[] = [];
+    const live = async (): Promise<void> => {
+      for (const n of [0, 1]) {
+        const { signLog, ...log } = await m.start({}, hook);
+        onTestFinished(() => signLog.close().catch(() => undefined));
+        answered.push((await signLog.append(recordOf(n))).index);
+        await log.close();
+      }
+    };
+    await live().catch(() => expect(ended).toBeDefined());
+    if (ended === undefined) break;
+    steps.push(ended);
+    const { signLog, ...log } = await m.start();
+    await signLog.audit();
+    const { entries } = await signLog.entriesOf(recordOf(0).omniAccount, { before: signLog.head.size, limit: 10 });
+    expect(entries.map(({ index }) => BigInt(index))).toEqual(expect.arrayContaining(answered));
+    await signLog.append(recordOf(9));
+    await log.close();
+    await m.run(1);
+  }
+  for (const step of ["in the middle of a frame", "after log increment", "after a log file", "after renaming"])
+    expect(steps).toContain(step);
+}, 120_000);
 
 describe("a disk with parts of two times", () => {
   test("an older log beside the newest state is refused, after a kill too, whatever number somebody accepted before", async () => {

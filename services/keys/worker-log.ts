@@ -10,7 +10,13 @@ import { deriveFor } from "./backends/tee/root-key.ts";
 import type { MonotonicCounter as NvCounter, RootKey } from "./backends/tee/sealer.ts";
 import type { LogHead } from "./backends/tee/state-file.ts";
 import type { TeeFlags } from "./settings-tee.ts";
-import { type MerkleSignLog, type MonotonicCounter, openLogFolder, openMerkleSignLog } from "./sign-log/index.ts";
+import {
+  type LogFiles,
+  type MerkleSignLog,
+  type MonotonicCounter,
+  openLogFolder,
+  openMerkleSignLog,
+} from "./sign-log/index.ts";
 
 /** The sign log of a worker that has booted. */
 export interface WorkerLog {
@@ -29,6 +35,8 @@ export interface WorkerLogParts {
   counter: NvCounter | "none";
   clock: Clock;
   random: RandomBytes;
+  /** What tests replace. */
+  openFolder?: (folder: string) => Promise<LogFiles>;
 }
 
 /**
@@ -36,13 +44,13 @@ export interface WorkerLogParts {
  * @throws SignLogError, BootRefused ROLLED_BACK where the log does not go on from what the state says
  */
 export async function openWorkerLog(parts: WorkerLogParts): Promise<WorkerLog> {
-  const { settings, flags, booted, counter, clock, random } = parts;
+  const { settings, flags, booted, counter, clock, random, openFolder = openLogFolder } = parts;
   const { state, how } = booted;
   const signer = await noteSigner(booted.key, settings.signer);
   // A first start that ended before the log was begun is taken up again: nothing was signed yet.
   const begin = state.logHead === undefined;
   const signLog = await openMerkleSignLog({
-    files: await openLogFolder(join(settings.stateFolder, "sign-log")),
+    files: await openFolder(join(settings.stateFolder, "sign-log")),
     signer,
     counter: counter === "none" ? "none" : countingFrom(counter),
     begin,
