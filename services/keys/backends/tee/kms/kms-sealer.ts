@@ -111,14 +111,17 @@ function openAnswer({ ciphertextForRecipient, plaintext, keyId }: KmsAnswer, ask
 }
 
 function opened(dataKey: Buffer, nonce: Buffer, sealed: Buffer, aad: Uint8Array): Buffer {
+  let secret = Buffer.alloc(0);
   try {
     const decipher = createDecipheriv("aes-256-gcm", dataKey, nonce, { authTagLength: TAG_BYTES });
     decipher.setAAD(aad);
     decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-    const secret = decipher.update(sealed.subarray(0, -TAG_BYTES));
+    secret = decipher.update(sealed.subarray(0, -TAG_BYTES));
     decipher.final();
     return secret;
   } catch {
+    // It may be the right one under a tag that was changed.
+    secret.fill(0);
     throw new UnsealRefused("BLOB", "the sealed master secret was changed, or belongs to another state file");
   }
 }
