@@ -9,6 +9,7 @@ import {
   type NonEmpty,
 } from "@agentkeys/lib/evidence";
 import { parseAzureEvidence } from "@agentkeys/lib/evidence/azure-cvm/azure-evidence";
+import { readRuntimeClaims } from "@agentkeys/lib/evidence/azure-cvm/verify";
 import { Json } from "@agentkeys/lib/evidence/json";
 import { authenticateNitro } from "@agentkeys/lib/evidence/nitro";
 import { permittedIn } from "@agentkeys/lib/evidence/sev-snp/guest-policy";
@@ -16,8 +17,6 @@ import { authenticateSnp } from "@agentkeys/lib/evidence/sev-snp/verify";
 import { authenticateTdx } from "@agentkeys/lib/evidence/tdx/verify";
 import { readTpm2 } from "@agentkeys/lib/evidence/tpm2";
 import { nameOf } from "@agentkeys/lib/tpm2/public-area";
-
-import { printable } from "../printable.ts";
 
 /** What evidence says of the hardware, as an entry of a policy's `platforms`: for a person to compare with what they expect. */
 export type ObservedPlatform = Readonly<Record<string, unknown>> & { type: EvidenceType };
@@ -80,12 +79,12 @@ const observers: Record<EvidenceType, Observer> = {
     const { hardware, report, runtimeClaims, pcrs } = parseAzureEvidence(evidence);
     const observeSilicon = hardware === "sev-snp" ? observeSnp : observeTdx;
     const values = Object.fromEntries([...pcrs].map(([pcr, value]) => [`pcr${pcr}`, hex(value)]));
-    const vmId = Json.parse(runtimeClaims, "azure-cvm").field("vm-configuration").field("vmUniqueId").text();
+    const { ak_key: akKey, vm_id: vmId } = readRuntimeClaims(runtimeClaims).found;
     return {
       hardware,
       silicon: observeSilicon(report, endorsements, o).silicon,
       code: pinsOn(values),
-      identity: { vm_id: [printable(vmId)] },
+      identity: { ak_key: [akKey], vm_id: [vmId] },
     };
   },
 

@@ -55,12 +55,7 @@ function readTpm2(fields: PolicyFields, measured: MeasuredCodes): PolicyPlatform
     ek_key: SHA256,
     ek_root: SHA256,
   });
-  if (identity.name === "ek_root" && !code.some(({ name }) => name === "pcr4")) {
-    throw invalid(
-      fields.at("code"),
-      "must pin pcr4 where ek_root is pinned: whatever runs on anybody's TPM of that maker can make up the registers that begin with zeros (8 and above)",
-    );
-  }
+  if (identity.name === "ek_root") requireStarted(fields.at("code"), code, "pcr4", "where ek_root is pinned");
   return {
     type: "tpm2",
     demands: [...codeDemands, ...inWords("identity", [identity])],
@@ -75,6 +70,15 @@ function readPcrs(fields: PolicyFields, measured: MeasuredCodes) {
   const found = measured.get(fields.at("code"));
   const code = found?.pins ?? pinsOf(object, { names: pcrs, values: SHA256 });
   return { code, codeDemands: [...(found ? [`code: ${found.source}`] : []), ...inWords("code", code)] };
+}
+
+/**
+ * Registers that firmware leaves at zero hold what any program wrote there. So where no key of one machine is pinned, and everybody has
+ * hardware that would do, the one that holds what firmware started has to be pinned too: nobody can make that up.
+ */
+function requireStarted(place: string, code: NonEmpty<Pin<string>>, register: string, where: string): void {
+  if (code.some(({ name }) => name === register)) return;
+  throw invalid(place, `must pin ${[register, where].join(" ").trim()}: what else is in it, any program can make up`);
 }
 
 function tpm2Identity(
@@ -140,6 +144,7 @@ const readers: Record<Exclude<EvidenceType, "tpm2">, Reader> = {
   tdx: (fields) => {
     const silicon = readTdx(fields);
     const rtmrs = pinsOf(fields.object("code"), { names: ["rtmr0", "rtmr1", "rtmr2", "rtmr3"], values: SHA384 });
+    requireStarted(fields.at("code"), rtmrs, "rtmr1", "");
     const identity = allowedPins(fields.object("identity"), {
       ppid: /^[0-9a-f]{32}$/,
       ...forEach(["mrconfigid", "mrowner", "mrownerconfig"], SHA384),
@@ -160,6 +165,10 @@ const readers: Record<Exclude<EvidenceType, "tpm2">, Reader> = {
     const silicon = { type: hardware, pins: read.pins } as AzureSilicon;
     const { code, codeDemands } = readPcrs(fields, measured);
     const identity = allowedPins(fields.object("identity"), { ak_key: SHA256, vm_id: /^[!-~]{1,64}$/ });
+    // Who runs the same paravisor on hardware of their own gives a VM whatever id they like.
+    if (!identity.some(({ name }) => name === "ak_key")) {
+      requireStarted(fields.at("code"), code, "pcr4", "where ak_key is not pinned");
+    }
     return {
       platform: { type: "azure-cvm", pins: { silicon, code, identity } },
       demands: [`hardware ${hardware}`, ...read.demands, ...codeDemands, ...inWords("identity", identity)],

@@ -75,7 +75,7 @@ describe("each kind of hardware", () => {
       type: "azure-cvm",
       hardware: "sev-snp",
       silicon: snp,
-      code: { pcr11: [sha256] },
+      code: { pcr4: [sha256], pcr11: [sha256] },
       identity: { vm_id: ["0e0e"] },
     },
     "azure-cvm on tdx": {
@@ -123,6 +123,24 @@ describe("each kind of hardware", () => {
     const byMaker = { ...kinds["tpm2 by maker"], code: { pcr0: [sha256], pcr7: [sha256], pcr11: [sha256] } };
     expect(() => read(byMaker)).toThrow("platforms[0].code must pin pcr4 where ek_root is pinned");
     expect(read({ ...byMaker, identity: { ek_key: [sha256] } }).type).toBe("tpm2");
+  });
+
+  test("a VM of Azure that is pinned by its id alone has to show what its firmware started", () => {
+    const byId = { ...kinds["azure-cvm"], code: { pcr7: [sha256], pcr11: [sha256] } };
+    expect(() => read(byId)).toThrow("platforms[0].code must pin pcr4 where ak_key is not pinned");
+    const byKey = { vm_id: ["0e0e"], ak_key: [sha256] };
+    expect(read({ ...byId, identity: byKey }).type).toBe("azure-cvm");
+  });
+
+  test("a TDX guest has to show what its firmware started", () => {
+    for (const code of [
+      { rtmr2: [sha384] },
+      { rtmr3: [sha384] },
+      { rtmr0: [sha384], rtmr2: [sha384], rtmr3: [sha384] },
+    ]) {
+      expect(() => read({ ...kinds["tdx"], code })).toThrow("platforms[0].code must pin rtmr1");
+    }
+    expect(read({ ...kinds["tdx"], code: { rtmr1: [sha384], rtmr3: [sha384] } }).type).toBe("tdx");
   });
 
   test("no hardware at all says that it is for development", () => {

@@ -112,7 +112,10 @@ function azure(hardware: "sev-snp" | "tdx"): Kind {
       hardware,
       silicon: { roots_sha256: [root], ...(hardware === "sev-snp" ? { vmpl: 0 } : { min_tcb_evaluation: 17 }) },
       code: { pcr0: ["01".repeat(32)], pcr11: ["0c".repeat(32)] },
-      identity: { vm_id: ["00000000-0000-4000-8000-00000000000A"] },
+      identity: {
+        ak_key: [example.pins.identity[0].values[0]],
+        vm_id: ["00000000-0000-4000-8000-00000000000A"],
+      },
     },
     differs: `pcr11 is ${"99".repeat(32)}`,
   };

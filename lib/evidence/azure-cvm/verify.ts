@@ -23,7 +23,10 @@ export interface AzurePins {
   silicon: AzureSilicon;
   /** Which code: `pcr0` to `pcr23` of the vTPM's SHA-256 bank, 64 hex characters. */
   code: NonEmpty<Pin<`pcr${number}`>>;
-  /** Whose: `ak_key` (SHA-256 of the SPKI of the vTPM's attestation key), or `vm_id` (Azure's `vmUniqueId`, as text). */
+  /**
+   * Whose: `ak_key` (SHA-256 of the SPKI of the vTPM's attestation key), or `vm_id` (Azure's `vmUniqueId`, as text): whoever hosts a VM
+   * chooses that one, so that alone it tells VMs of Azure's apart, and means something to a stranger only together with the identity key inside the claims.
+   */
   identity: NonEmpty<Pin<"ak_key" | "vm_id">>;
 }
 
@@ -96,8 +99,11 @@ function appraiseSilicon(
 const PARAVISOR_VMPL = 0;
 const ATTESTATION_KEY = "HCLAkPub";
 
-/** The attestation key is the paravisor's word: it made it, restricted and never to leave the vTPM. */
-function readRuntimeClaims(bytes: Uint8Array): { key: KeyObject; found: Record<"ak_key" | "vm_id", string> } {
+/**
+ * Reads the paravisor's claims; that hardware vouches for them is for the caller to see. The attestation key is the paravisor's word: it
+ * made it, restricted and never to leave the vTPM. @throws AttestationError MALFORMED
+ */
+export function readRuntimeClaims(bytes: Uint8Array): { key: KeyObject; found: Record<"ak_key" | "vm_id", string> } {
   const claims = Json.parse(bytes, "azure-cvm: the runtime claims");
   const keys = claims.field("keys").list();
   const [jwk, ...more] = keys.filter((candidate) => candidate.field("kid").text() === ATTESTATION_KEY);
