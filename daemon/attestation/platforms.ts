@@ -108,12 +108,15 @@ type Reader = (fields: PolicyFields, around: Around) => Read;
 
 const readers: Record<Exclude<EvidenceType, "tpm2">, Reader> = {
   "aws-nitro": (fields, { age }) => {
+    const source = fields.word("source", "enclave", "nitrotpm");
+    // Of an enclave these are filled by AWS; into an instance's, and into an enclave's others, everybody measures what they like.
+    const owners = source === "enclave" ? (["pcr3", "pcr4", "pcr8"] as const) : [];
     const pins = {
       ...age,
-      source: fields.word("source", "enclave", "nitrotpm"),
+      source,
       roots: rootsOf(fields),
       code: pinsOf(fields.object("code"), { names: pcrs, values: SHA384 }),
-      identity: allowedPins(fields.object("identity"), { ...forEach(pcrs, SHA384), module_id: /^[!-~]{1,128}$/ }),
+      identity: allowedPins(fields.object("identity"), { ...forEach(owners, SHA384), module_id: /^[!-~]{1,128}$/ }),
     };
     return {
       platform: { type: "aws-nitro", pins },

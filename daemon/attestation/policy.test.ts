@@ -125,6 +125,23 @@ describe("each kind of hardware", () => {
     expect(read({ ...byMaker, identity: { ek_key: [sha256] } }).type).toBe("tpm2");
   });
 
+  test("an enclave's owner is in the registers that AWS fills, an instance's in its id alone", () => {
+    const nitro = (source: string, identity: object): object => ({ ...whole.platforms[0], source, identity });
+    for (const name of ["pcr3", "pcr4", "pcr8"]) {
+      expect(read(nitro("enclave", { [name]: [sha384] })).type).toBe("aws-nitro");
+    }
+    expect(read(nitro("enclave", { module_id: ["i-0-enc0"] })).type).toBe("aws-nitro");
+    expect(read(nitro("nitrotpm", { module_id: ["i-0"] })).type).toBe("aws-nitro");
+    for (const [source, name] of [
+      ["enclave", "pcr0"],
+      ["enclave", "pcr16"],
+      ["nitrotpm", "pcr3"],
+      ["nitrotpm", "pcr11"],
+    ] as const) {
+      expect(() => read(nitro(source, { [name]: [sha384] }))).toThrow(`platforms[0].identity.${name} is nothing that`);
+    }
+  });
+
   test("a VM of Azure that is pinned by its id alone has to show what its firmware started", () => {
     const byId = { ...kinds["azure-cvm"], code: { pcr7: [sha256], pcr11: [sha256] } };
     expect(() => read(byId)).toThrow("platforms[0].code must pin pcr4 where ak_key is not pinned");
