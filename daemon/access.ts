@@ -8,7 +8,7 @@ import type { Secret } from "@agentkeys/lib/secret";
 import { createDpopKey } from "@agentkeys/lib/session";
 
 import type { KeyServiceRoute } from "./key-service.ts";
-import { type Broker, callBroker, callKeyService, callSignLog } from "./services.ts";
+import { type Broker, callBroker, callKeyService, callSignLog, invalidAnswer } from "./services.ts";
 import type { Enrolment } from "./state/index.ts";
 
 /** What an enrolled machine can do at the services. Each call carries a fresh proof by the device key. */
@@ -24,6 +24,8 @@ export interface Access {
   keys: Client<typeof KeyService>;
   /** The key service's record of signatures, with the identity session. */
   signLog: Client<typeof SignLogService>;
+  /** Remembers where a signature of the key service stands in its record, where that was attested. @throws Problem ANSWER_INVALID, STATE_* */
+  recorded(index: bigint | undefined): Promise<void>;
 }
 
 /** Opens the services for what is kept on this machine. */
@@ -40,5 +42,10 @@ export async function accessFor(
     asWallet: (token) => callBroker(brokerUrl, { key, token }),
     keys: callKeyService(o.keyService, { key, token: session.token }),
     signLog: callSignLog(o.keyService, { key, token: session.token }),
+    recorded: async (index) => {
+      if (index === undefined) return;
+      if (index > Number.MAX_SAFE_INTEGER) throw invalidAnswer("key service", "an index in its sign log is none");
+      await o.keyService.answered?.(Number(index));
+    },
   };
 }

@@ -82,6 +82,7 @@ export async function signInWithWallet(access: Access, address: EvmAddress): Pro
     if (problemOf(error).reason === "MESSAGE_NOT_ALLOWED") requireSameWallet(address, await walletThere(access));
     throw error;
   });
+  await access.recorded(signed.logIndex);
   requireSameWallet(address, readAddress(signed.address));
   const { requestId } = challenge;
   const verified = await access.asMachine.wallet.verifyWallet({ requestId, signature: signed.signature });

@@ -1,5 +1,6 @@
 import type { Http2Connections } from "@agentkeys/lib/rpc";
 
+import type { AttestedConnections } from "./attestation/index.ts";
 import type { Io } from "./io.ts";
 import type { Settings } from "./settings.ts";
 
@@ -11,6 +12,8 @@ export interface KeyServiceRoute {
   url: string;
   /** The attested connections, which requests must go out on; absent where nothing is attested. */
   connections?: Http2Connections;
+  /** Remembers where an answer said that a signature stands in the sign log; absent where nothing is attested. @throws Problem STATE_* */
+  answered?: (index: number) => Promise<void>;
 }
 
 /**
@@ -25,15 +28,13 @@ export function keyServiceRoute(
 ): KeyServiceRoute {
   const { keysUrl: url, attestationPolicy: policyFile } = settings;
   if (policyFile === undefined) return directRoute(url);
-  let opened: Promise<Http2Connections> | undefined;
+  let opened: Promise<AttestedConnections> | undefined;
+  const current = (): Promise<AttestedConnections> => (opened ??= open());
   const connections: Http2Connections = {
     authority: new URL(url).origin,
-    async request(...args) {
-      opened ??= open();
-      return await (await opened).request(...args);
-    },
+    request: async (...args) => await (await current()).request(...args),
   };
-  const open = async (): Promise<Http2Connections> => {
+  const open = async (): Promise<AttestedConnections> => {
     try {
       // Loaded when needed: most runs of `agentkeys creds` call nobody.
       const { openAttestedConnections } = await import("./attestation/index.ts");
@@ -43,7 +44,7 @@ export function keyServiceRoute(
       throw error;
     }
   };
-  return { url, connections };
+  return { url, connections, answered: async (index) => (await current()).answered(index) };
 }
 
 /** The key service at `url`, attested by nobody. */

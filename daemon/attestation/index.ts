@@ -17,6 +17,11 @@ import type { Connection } from "./connection.ts";
 import { type Policy, readPolicyFile } from "./policy.ts";
 import { openWitness, type SeenHead } from "./witness.ts";
 
+export interface AttestedConnections extends Http2Connections {
+  /** Remembers that an answer on one of these named the entry at `index` of the sign log. @throws Problem STATE_* */
+  answered(index: number): Promise<void>;
+}
+
 /** Requests to the key service at `url`, each on a connection that was found to be what the policy demands. */
 export async function openAttestedConnections(o: {
   url: string;
@@ -25,7 +30,7 @@ export async function openAttestedConnections(o: {
   stateFolder: string;
   clock: Clock;
   random: RandomBytes;
-}): Promise<Http2Connections> {
+}): Promise<AttestedConnections> {
   const { url, clock } = o;
   let policy = await readPolicyFile(o.policyFile);
 
@@ -40,7 +45,7 @@ export async function openAttestedConnections(o: {
     }
   };
 
-  return attestedChannel({
+  const channel = attestedChannel({
     url,
     clock,
     reattestAfterMs: () => policy.reattestAfterMs,
@@ -51,6 +56,7 @@ export async function openAttestedConnections(o: {
       });
     },
   });
+  return { ...channel, answered: (index) => openWitness(o.stateFolder, policy.logKey).answered(index) };
 }
 
 /** Has a head of the sign log proven to be the continuation of what this machine saw. @throws Problem SIGN_LOG_* */

@@ -90,6 +90,51 @@ describe("a witness", () => {
   });
 });
 
+describe("an entry that an answer named", () => {
+  test("has to be in every later log, by whichever process it is seen", async () => {
+    const log = createMemoryLog("a", "b");
+    await see(log, 1);
+    await witness.answered(2);
+    await witness.answered(1); // an earlier answer takes nothing back
+    expect(await see(log, 1)).toMatchObject({ reason: "SIGN_LOG_ROLLED_BACK" });
+    const other = openWitness(join(folder, "state"), LOG_KEY);
+    expect(await see(log, 1, other)).toMatchObject({ reason: "SIGN_LOG_ROLLED_BACK" });
+    log.entries.push(Buffer.from("c"));
+    expect(await see(log, 2, other)).toBeUndefined();
+    log.entries.push(Buffer.from("d"));
+    expect(await see(log, 2)).toBeUndefined();
+    expect(kept()).toMatchObject({ size: 4, counter: 2 });
+  });
+
+  test("is asked for once more where the head was on its way before the answer", async () => {
+    const log = createMemoryLog("a");
+    await see(log);
+    const early = await headOf(log);
+    log.entries.push(Buffer.from("b"));
+    await witness.answered(1);
+    await witness.see(early, {
+      again: () => headOf(log),
+      consistencyProof: (from, to) => log.consistencyProof(from, to),
+    });
+    expect(kept()).toMatchObject({ size: 2 });
+  });
+
+  test("is missed in an audit's checkpoint too", async () => {
+    const log = createMemoryLog("a", "b");
+    await see(log);
+    await witness.answered(2);
+    const checkpoint = await headOf(log);
+    const agreed = witness.agree(() => Promise.resolve({ checkpoint }), log);
+    await expect(agreed).rejects.toMatchObject({ reason: "SIGN_LOG_ROLLED_BACK" });
+  });
+
+  test("is remembered only of a log that was seen, and by a number that is one", async () => {
+    await expect(witness.answered(0)).rejects.toThrow();
+    await see(createMemoryLog("a"));
+    for (const odd of [-1, 0.5, NaN, 2 ** 53]) await expect(witness.answered(odd)).rejects.toThrow();
+  });
+});
+
 describe("stops everything, and keeps what it knew, when", () => {
   const honest = (): MemoryLog => createMemoryLog("a", "b", "c", "d", "e");
 

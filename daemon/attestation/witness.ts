@@ -28,6 +28,11 @@ export interface LogSource {
  * signature that anybody here could have seen cannot be taken away, or be replaced for some of us, without this machine noticing.
  */
 export interface Witness {
+  /**
+   * Remembers that an answer named the entry at `index`, so that every later log has to hold it. The log has to have been seen before.
+   * @throws RangeError for what is no index; Problem STATE_*
+   */
+  answered(index: number): Promise<void>;
   /** @throws Problem SIGN_LOG_ROLLED_BACK, SIGN_LOG_FORKED, STATE_* */
   see(head: SeenHead, source: LogSource): Promise<void>;
   /**
@@ -45,7 +50,7 @@ export function openWitness(stateFolder: string, logKey: string): Witness {
   const name = `sign-log-${createHash("sha256").update(logKey).digest("hex").slice(0, 16)}`;
   const path = join(stateFolder, `${name}.json`);
 
-  const read = async (): Promise<SeenHead | undefined> => {
+  const read = async (): Promise<Kept | undefined> => {
     if (!(await checkFolder(stateFolder))) return undefined;
     const text = await readPrivateFile(path);
     if (text === undefined) return undefined;
@@ -55,15 +60,33 @@ export function openWitness(stateFolder: string, logKey: string): Witness {
   };
 
   return {
+    async answered(index) {
+      if (!isCount(index)) throw new RangeError("an entry's index is a whole number from 0 on");
+      // There is no folder for a lock before anything was seen.
+      const seen = async (): Promise<Kept> => {
+        const kept = await read();
+        if (kept === undefined) throw new RangeError("nothing was seen of the log that the entry is in");
+        return kept;
+      };
+      if (owedSize(await seen()) > index) return;
+      await withLock(stateFolder, name, async (lock) => {
+        const kept = await seen();
+        if (owedSize(kept) > index) return;
+        lock.check();
+        await writePrivateFile(path, format({ ...kept, answered: index }, logKey));
+      });
+    },
+
     async agree(ask, source) {
       const first = await ask();
       const kept = await read();
       if (kept === undefined) return first;
-      const answer = first.checkpoint.size < kept.size ? await ask() : first;
+      const owed = owedSize(kept);
+      const answer = first.checkpoint.size < owed ? await ask() : first;
       const { checkpoint } = answer;
-      if (checkpoint.size < kept.size) {
+      if (checkpoint.size < owed) {
         const shown = `it shows its sign log as it was with ${checkpoint.size} entries`;
-        throw rolledBack(`${shown}, and it had ${kept.size} when this machine last saw it`, path);
+        throw rolledBack(`${shown}, and it had ${owed} when this machine last heard of it`, path);
       }
       await requireConsistency(kept, checkpoint, source, path);
       return answer;
@@ -71,7 +94,7 @@ export function openWitness(stateFolder: string, logKey: string): Witness {
 
     async see(head, source) {
       const before = await read();
-      if (before !== undefined && isSame(before, head)) return;
+      if (before !== undefined && isSame(before, head) && owedSize(before) <= head.size) return;
       await makeFolder(stateFolder);
       await withLock(stateFolder, name, async (lock) => {
         const kept = await read();
@@ -85,9 +108,15 @@ export function openWitness(stateFolder: string, logKey: string): Witness {
   };
 }
 
-async function requireContinuation(kept: SeenHead, head: SeenHead, source: LogSource, path: string): Promise<void> {
+async function requireContinuation(kept: Kept, head: SeenHead, source: LogSource, path: string): Promise<void> {
   if (head.size < kept.size) {
     throw rolledBack(`its sign log has ${head.size} entries, and had ${kept.size} when this machine last saw it`, path);
+  }
+  if (head.size < owedSize(kept)) {
+    throw rolledBack(
+      `its sign log has ${head.size} entries, and it answered with a signature that would be number ${owedSize(kept)}`,
+      path,
+    );
   }
   if (kept.counter !== undefined && (head.counter ?? -1) < kept.counter) {
     const now = head.counter === undefined ? "is gone" : `stands at ${head.counter}`;
@@ -152,23 +181,36 @@ function isSame(a: SeenHead, b: SeenHead): boolean {
   return a.size === b.size && a.counter === b.counter && Buffer.from(a.root).equals(b.root);
 }
 
-function isBehind(head: SeenHead, kept: SeenHead): boolean {
-  return head.size < kept.size || (kept.counter !== undefined && (head.counter ?? -1) < kept.counter);
+function isBehind(head: SeenHead, kept: Kept): boolean {
+  return head.size < owedSize(kept) || (kept.counter !== undefined && (head.counter ?? -1) < kept.counter);
+}
+
+/** What this machine remembers of a log. */
+interface Kept extends SeenHead {
+  /** The index of an entry beyond the head, where an answer has named one since. */
+  answered?: number;
+}
+
+/** How many entries the log has to have by now. */
+function owedSize({ size, answered = -1 }: Kept): number {
+  return Math.max(size, answered + 1);
 }
 
 const VERSION = 1;
 
-function format({ size, root, counter }: SeenHead, logKey: string): string {
-  const record = { version: VERSION, log: logKey, size, root: Buffer.from(root).toString("hex"), counter };
+function format({ size, root, counter, answered }: Kept, logKey: string): string {
+  const record = { version: VERSION, log: logKey, size, root: Buffer.from(root).toString("hex"), counter, answered };
   return JSON.stringify(record, null, 2) + "\n";
 }
 
-function parse(text: string, logKey: string): SeenHead | undefined {
-  const { version, log, size, root, counter } = parseObject(text);
+function parse(text: string, logKey: string): Kept | undefined {
+  const { version, log, size, root, counter, answered } = parseObject(text);
   if (version !== VERSION || log !== logKey || !isCount(size)) return undefined;
   if (typeof root !== "string" || !/^[0-9a-f]{64}$/.test(root)) return undefined;
   if (counter !== undefined && !isCount(counter)) return undefined;
-  return { size, root: Buffer.from(root, "hex"), ...(counter !== undefined && { counter }) };
+  if (answered !== undefined && !isCount(answered)) return undefined;
+  const kept = { size, root: Buffer.from(root, "hex") };
+  return { ...kept, ...(counter !== undefined && { counter }), ...(answered !== undefined && { answered }) };
 }
 
 function isCount(value: unknown): value is number {
