@@ -143,6 +143,17 @@ describe("a document is refused", () => {
   });
 });
 
+test("a module_id is compared as a whole, and has to be text that can be shown", () => {
+  const pinned = { identity: [{ name: "module_id", values: ["i".repeat(64)] }] } as const;
+  const code = (moduleId: string): string => refusal(() => verify(issue({ moduleId }), { pins: pinned })).code;
+  expect(verify(issue({ moduleId: "i".repeat(64) }), { pins: pinned }).type).toBe("aws-nitro");
+  expect(code("i".repeat(65))).toBe("IDENTITY");
+  expect(code("i".repeat(300))).toBe("MALFORMED");
+  expect(code("i\u00e4")).toBe("MALFORMED");
+  const question = { identity: [{ name: "module_id", values: ["i?"] }] } as const;
+  expect(refusal(() => verify(issue({ moduleId: "i\u00e4" }), { pins: question })).code).toBe("MALFORMED");
+});
+
 test("a certificate that is valid for long is refused: nothing would tell that it was revoked", () => {
   const days = (n: number): Date => minutes(n * 24 * 60);
   const under = (zonalDays: number, leafDays: number): Buffer => {

@@ -12,7 +12,7 @@ import {
 } from "./evidence.ts";
 import { checkIntake } from "./intake.ts";
 import { type AgeLimits, checkAge, compareBytes, comparePins, type Pin } from "./pins.ts";
-import { type Certificate, printable } from "./x509.ts";
+import { type Certificate, nameIn, printable } from "./x509.ts";
 
 /** SHA-256 of the certificate `aws.nitro-enclaves` (G1), the root of every document that AWS issues. */
 export const AWS_NITRO_ROOT = "641a0321a3e244efe456463195d606317ed7cdcc3c1756e09893f3c68f79bb5b";
@@ -81,10 +81,10 @@ export function authenticateNitro(
   const timestamp = fields.get("timestamp");
   if (typeof timestamp !== "number" || timestamp <= 0) throw malformed("has no timestamp");
   const moduleId = fields.get("module_id");
-  if (typeof moduleId !== "string" || moduleId === "") throw malformed("has no module_id");
+  if (typeof moduleId !== "string") throw malformed("has no module_id");
   const source = fields.has("nitrotpm_pcrs") ? "nitrotpm" : "enclave";
   return {
-    moduleId: printable(moduleId),
+    moduleId: nameIn(moduleId, "module_id of the Nitro document"),
     madeAt: new Date(timestamp),
     source,
     pcrs: readPcrs(fields.get(source === "enclave" ? "pcrs" : "nitrotpm_pcrs")),

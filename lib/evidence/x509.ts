@@ -95,6 +95,12 @@ export function readExtensions(wrapper: Der | undefined): Map<string, { critical
   return extensions;
 }
 
+/** Text of evidence that names whose it is: compared as a whole, so it has to be printable ASCII, 128 characters at most. @throws AttestationError MALFORMED */
+export function nameIn(text: string, what: string): string {
+  if (/^[ -~]{1,128}$/.test(text)) return text;
+  throw new AttestationError("MALFORMED", `${what} is no name: it is empty, too long or not printable`);
+}
+
 /** Text that came with evidence, made fit for a message: printable ASCII, 64 characters at most. */
 export function printable(text: string): string {
   return text.replace(/[^ -~]/g, "?").slice(0, 64);

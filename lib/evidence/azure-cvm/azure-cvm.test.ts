@@ -37,6 +37,18 @@ test.each(["sev-snp", "tdx"] as const)("a VM on %s is verified down to its silic
   });
 });
 
+test("a VM's id is compared as a whole, and has to be text that can be shown", () => {
+  const named = (vmUniqueId: string): string => {
+    const { claims } = snp;
+    const other = { ...claims, "vm-configuration": { vmUniqueId } };
+    const { evidence, pins } = createAzureExample(at, reportData, "sev-snp", { claims: other });
+    return refused(evidence(), { ...pins, identity: [{ name: "vm_id", values: ["x".repeat(64), "?"] }] });
+  };
+  expect(named("x".repeat(65))).toBe("IDENTITY");
+  expect(named("\u00e4")).toBe("MALFORMED");
+  expect(named("x".repeat(200))).toBe("MALFORMED");
+});
+
 test("a VM may be pinned by its id", () => {
   const pinned = (id: string): AzurePins => ({ ...snp.pins, identity: [{ name: "vm_id", values: [id] }] });
   expect(verify(snp.evidence(), pinned("00000000-0000-4000-8000-00000000000A")).type).toBe("azure-cvm");

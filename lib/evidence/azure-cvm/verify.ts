@@ -14,7 +14,7 @@ import { compareBytes, comparePins, fullReportData, type Pin } from "../pins.ts"
 import { appraiseSnpPlatform, authenticateSnp, type SnpPlatformPins } from "../sev-snp/verify.ts";
 import { appraiseTdxPlatform, authenticateTdx, type TdxPlatformPins } from "../tdx/verify.ts";
 import { verifyQuote } from "../tpm2.ts";
-import { printable } from "../x509.ts";
+import { nameIn } from "../x509.ts";
 import { type AzureEvidence, parseAzureEvidence } from "./azure-evidence.ts";
 
 /** What is pinned of a confidential VM of Azure. */
@@ -118,7 +118,7 @@ export function readRuntimeClaims(bytes: Uint8Array): { key: KeyObject; found: R
     key,
     found: {
       ak_key: createHash("sha256").update(spki).digest("hex"),
-      vm_id: printable(claims.field("vm-configuration").field("vmUniqueId").text()),
+      vm_id: nameIn(claims.field("vm-configuration").field("vmUniqueId").text(), "azure-cvm: vmUniqueId"),
     },
   };
 }

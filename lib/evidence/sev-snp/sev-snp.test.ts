@@ -50,6 +50,11 @@ test("a report by a VLEK names the cloud instead of the chip", () => {
   const cloud = { identity: [{ name: "csp_id", values: ["CN=cloud.example"] }] } as const;
   expect(verify(report, certificates, cloud).identity).toEqual({ csp_id: "CN=cloud.example" });
   expect(refusal(() => verify(report, certificates)).code).toBe("IDENTITY");
+  const odd = platform("Genoa", { cspId: "CN=cloud.ex\u0001mple" }, tcb);
+  const mark = { identity: [{ name: "csp_id", values: ["CN=cloud.ex?mple"] }] } as const;
+  expect(refusal(() => verify(issueSnpReport(claims, "Genoa", odd.key), odd.certificates, mark)).code).toBe(
+    "MALFORMED",
+  );
   expect(refusal(() => verify(report, genoaCertificates, cloud)).code).toBe("MALFORMED");
   expect(refusal(() => verify(issueSnpReport({ ...claims, signedBy: "VCEK" }, "Genoa", key), certificates)).code).toBe(
     "MALFORMED",

@@ -11,7 +11,7 @@ import {
 } from "../evidence.ts";
 import { checkIntake } from "../intake.ts";
 import { compareBytes, comparePins, fullReportData, type Pin } from "../pins.ts";
-import { type Certificate, printable } from "../x509.ts";
+import { type Certificate, nameIn } from "../x509.ts";
 import { checkGuestPolicy, type SnpPermission } from "./guest-policy.ts";
 import { checkRevocation, type SnpRevocation, type SnpVouchers } from "./revocation.ts";
 import { readSnpReport, REPORT_BYTES, type SnpReport } from "./report.ts";
@@ -114,7 +114,7 @@ export function authenticateSnp(
   if (!verify("sha384", report.signed, { key, dsaEncoding: "ieee-p1363" }, report.signature)) {
     throw new AttestationError("SIGNATURE", "the SEV-SNP report's signature is wrong");
   }
-  const cspId = report.signedBy === "VLEK" ? printable(cspIdOf(certificate)) : undefined;
+  const cspId = report.signedBy === "VLEK" ? nameIn(cspIdOf(certificate), "SEV-SNP: csp_id") : undefined;
   return { ...report, product, tcb, cspId, authority, root, at };
 }
 
