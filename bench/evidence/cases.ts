@@ -198,6 +198,7 @@ function capturedAzure(): Case[] {
                 minTcb: { fmc: 0, bootloader: 4, tee: 0, snp: 24, microcode: 219 },
                 vmpl: 0,
                 guestMay: ["smt"],
+                platformMust: [],
                 revocation: { by: "authorities", authorities: [authority.fingerprint] },
                 acceptKnownBroken: ["arxiv:2605.12990"],
               },

@@ -13,6 +13,7 @@ import { readRuntimeClaims } from "@agentkeys/lib/evidence/azure-cvm/verify";
 import { Json } from "@agentkeys/lib/evidence/json";
 import { authenticateNitro } from "@agentkeys/lib/evidence/nitro";
 import { permittedIn } from "@agentkeys/lib/evidence/sev-snp/guest-policy";
+import { traitsOf } from "@agentkeys/lib/evidence/sev-snp/platform-info";
 import { authenticateSnp } from "@agentkeys/lib/evidence/sev-snp/verify";
 import { authenticateTdx } from "@agentkeys/lib/evidence/tdx/verify";
 import { readTpm2 } from "@agentkeys/lib/evidence/tpm2";
@@ -123,6 +124,7 @@ function observeSnp(bytes: Uint8Array, endorsements: readonly Uint8Array[], { ro
     min_tcb: report.tcb,
     vmpl: report.vmpl,
     guest_may: permittedIn(report.policy),
+    platform_must: traitsOf(report.platformInfo),
     // Whoever prefers AMD's lists names them here instead.
     revocation: { authorities_sha256: [report.authority.fingerprint] },
     // What is broken is accepted by nobody but a person, who writes its name here.

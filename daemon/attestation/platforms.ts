@@ -12,6 +12,8 @@ import {
   type Tpm2Identity,
 } from "@agentkeys/lib/evidence";
 
+import { platformTraits } from "@agentkeys/lib/evidence/sev-snp/platform-info";
+
 import type { MeasuredCodes } from "./measured-code.ts";
 import { allowedPins, anyPins, forEach, onePin, pcrs, pinsOf, rootsOf, SHA256, SHA384 } from "./pin-fields.ts";
 import { invalid, type PolicyFields } from "./policy-fields.ts";
@@ -210,7 +212,8 @@ function readSnp(fields: PolicyFields, lists: RevocationLists): { pins: SnpPlatf
       microcode: part("microcode"),
     },
     vmpl: fields.integer("vmpl", 0, 3),
-    guestMay: fields.permits("guest_may", "smt", "cxl"),
+    guestMay: fields.someOf("guest_may", "smt", "cxl"),
+    platformMust: fields.someOf("platform_must", ...platformTraits),
     revocation,
     acceptKnownBroken: fields.allowances("accept_known_broken", /^[!-~]{1,100}$/, "what broke the platform"),
   };
@@ -221,6 +224,7 @@ function readSnp(fields: PolicyFields, lists: RevocationLists): { pins: SnpPlatf
       rootsInWords(pins.roots),
       ...inWords("code", [{ name: "measurement", values: pins.measurements }]),
       `firmware of at least ${JSON.stringify(pins.minTcb)}, asked at VMPL ${pins.vmpl}`,
+      ...(pins.platformMust.length > 0 ? [`a platform that is ${pins.platformMust.join(", ")}`] : []),
       demand,
       ...pins.guestMay.map((name) => `ACCEPTED that the guest's policy permits ${name.toUpperCase()}`),
       ...pins.acceptKnownBroken.map((name) => `ACCEPTED although it is broken: ${name}`),

@@ -83,8 +83,8 @@ export class PolicyFields {
     return value.map((item: unknown, index) => text(`${this.at(name)}[${index}]`, item, pattern, what));
   }
 
-  /** The same, of a few words. */
-  permits<const W extends string>(name: string, ...words: W[]): readonly W[] {
+  /** Some of a few words; may be empty. */
+  someOf<const W extends string>(name: string, ...words: W[]): readonly W[] {
     const value = this.take(name);
     if (!Array.isArray(value)) throw invalid(this.at(name), "must be a list");
     return value.map((item: unknown, index) => {

@@ -55,6 +55,7 @@ describe("each kind of hardware", () => {
     min_tcb: tcb,
     vmpl: 0,
     guest_may: ["smt"],
+    platform_must: ["alias_check", "ecc"],
     revocation: { authorities_sha256: [sha256] },
     accept_known_broken: ["arxiv:2605.12990"],
   };
@@ -168,6 +169,8 @@ describe("each kind of hardware", () => {
     const demands = read(kinds["sev-snp"] ?? {}).demands.join();
     expect(demands).toContain("ACCEPTED although it is broken: arxiv:2605.12990");
     expect(demands).toContain("ACCEPTED that the guest's policy permits SMT");
+    expect(demands).toContain("a platform that is alias_check, ecc");
+    expect(() => read({ ...kinds["sev-snp"], platform_must: ["safe"] })).toThrow("platforms[0].platform_must[0]");
     expect(demands).toContain("AMD's authority is the pinned one; if AMD revokes it, take it out");
   });
 

@@ -39,6 +39,7 @@ const silicon = {
   min_tcb: example.pins.minTcb,
   vmpl: 0,
   guest_may: ["smt"],
+  platform_must: [],
   accept_known_broken: [],
 };
 

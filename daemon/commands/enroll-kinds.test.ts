@@ -61,6 +61,7 @@ function sevSnp(): Kind {
       min_tcb: example.pins.minTcb,
       vmpl: 0,
       guest_may: ["smt"],
+      platform_must: ["alias_check", "ecc"],
       revocation: { authorities_sha256: [createHash("sha256").update(example.ask.der).digest("hex")] },
       accept_known_broken: [],
       identity: { chip_id: ["07".repeat(64)], host_data: ["04".repeat(32)] },

@@ -93,6 +93,7 @@ export * from "./evidence.ts";
 export { AWS_NITRO_ROOT, type NitroPins, type PcrName } from "./nitro.ts";
 export { type AgeLimits, type Pin } from "./pins.ts";
 export { type SnpPermission } from "./sev-snp/guest-policy.ts";
+export { type SnpPlatformTrait } from "./sev-snp/platform-info.ts";
 export { type SnpRevocation } from "./sev-snp/revocation.ts";
 export { type SnpTcb } from "./sev-snp/tcb.ts";
 export { AMD_ROOTS, knownBroken, type SnpIdentity, type SnpPins, type SnpPlatformPins } from "./sev-snp/verify.ts";

@@ -215,6 +215,7 @@ describe.skipIf(!samplesAreHere)("evidence captured from Azure", () => {
           minTcb: { fmc: 0, bootloader: 4, tee: 0, snp: 24, microcode: 219 },
           vmpl: 0,
           guestMay: ["smt"],
+          platformMust: [],
           revocation: { by: "authorities", authorities: [readCertificate(endorsements[1]!).fingerprint] },
           acceptKnownBroken: ["arxiv:2605.12990"],
         },

@@ -5,6 +5,7 @@ export interface SnpReport {
   version: number;
   policy: bigint;
   vmpl: number;
+  platformInfo: bigint;
   signedBy: "VCEK" | "VLEK";
   /** The author of the ID block signed it, so that `authorKeyDigest` means something. */
   authorKeyEnabled: boolean;
@@ -53,6 +54,7 @@ export function readSnpReport(bytes: Uint8Array): SnpReport {
     version,
     policy: report.readBigUInt64LE(0x08),
     vmpl: report.readUInt32LE(0x30),
+    platformInfo: report.readBigUInt64LE(0x40),
     signedBy,
     authorKeyEnabled: (flags & 1) !== 0,
     reportData: field(0x50, 64),

@@ -15,6 +15,7 @@ import { sample, samplePem, samplesAreHere } from "../testing/samples.ts";
 import { issueSnpReport, type SnpClaims, snpExtensions } from "../testing/sev-snp.ts";
 import { createSnpExample } from "../testing/sev-snp-example.ts";
 import { readCertificate } from "../x509.ts";
+import { type SnpPlatformTrait, traitsOf } from "./platform-info.ts";
 import { readSnpReport } from "./report.ts";
 import type { SnpRevocation } from "./revocation.ts";
 import { certifiedTcb, hardwareIdOf, productOf, type SnpProduct, tcbParts } from "./tcb.ts";
@@ -181,6 +182,24 @@ test("what the guest's policy permits has to be accepted, bit by bit", () => {
   expect([permitting(cxl, []), permitting(cxl | smt, ["smt"])]).toEqual(["MEASUREMENT", "MEASUREMENT"]);
   // What it demands of the platform (one socket, AES-256, no RAPL, hidden ciphertext, no swapping) is for nobody to accept.
   expect(permitting(0x3d20000n, [])).toBeUndefined();
+});
+
+test.each<[SnpPlatformTrait, bigint]>([
+  ["smt_disabled", 0x3en],
+  ["tsme", 0x02n],
+  ["ecc", 0x04n],
+  ["rapl_disabled", 0x08n],
+  ["ciphertext_hiding", 0x10n],
+  ["alias_check", 0x20n],
+])("a platform has to be %s where that is demanded", (trait, info) => {
+  const must = { platformMust: [trait] };
+  expect(verify(issue({ platformInfo: info }), undefined, must).type).toBe("sev-snp");
+  const others = trait === "smt_disabled" ? 0xffn : 0xffn & ~info;
+  expect(refusal(() => verify(issue({ platformInfo: others }), undefined, must))).toEqual({
+    code: "TCB",
+    message: `SEV-SNP: the platform is not ${trait}, as it must be`,
+  });
+  expect(verify(issue({ platformInfo: others }), undefined, { platformMust: [] }).type).toBe("sev-snp");
 });
 
 describe("a revoked authority", () => {
@@ -396,6 +415,7 @@ describe.skipIf(!samplesAreHere)("reports captured from AMD's processors", () =>
       minTcb: { fmc: 0, bootloader: 3, tee: 0, snp: 8, microcode: 115 },
       vmpl,
       guestMay: ["smt"],
+      platformMust: [],
       revocation: {
         by: "authorities",
         authorities: [fingerprint("snp/milan-chain.pem"), fingerprint("snp/milan-vlek-chain.pem")],
@@ -427,6 +447,14 @@ describe.skipIf(!samplesAreHere)("reports captured from AMD's processors", () =>
       const spoilt = flipped(report, index);
       expect(refusal(() => authenticateSnp(spoilt, certificates, { roots, at: time })).code).toBeDefined();
     }
+  });
+
+  test.each([
+    ["trustee, VCEK", []],
+    ["trustee, VLEK", ["alias_check", "ecc", "tsme"]],
+    ["dstack", ["alias_check", "ecc"]],
+  ])("%s: its platform is %j", (name, traits) => {
+    expect(traitsOf(readSnpReport(captured(name).report).platformInfo)).toEqual(traits);
   });
 
   test("go-sev-guest: a debug guest is refused", () => {

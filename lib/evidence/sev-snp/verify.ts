@@ -13,6 +13,7 @@ import { checkIntake } from "../intake.ts";
 import { compareBytes, comparePins, fullReportData, type Pin } from "../pins.ts";
 import { type Certificate, nameIn } from "../x509.ts";
 import { checkGuestPolicy, type SnpPermission } from "./guest-policy.ts";
+import { checkPlatform, type SnpPlatformTrait } from "./platform-info.ts";
 import { checkRevocation, type SnpRevocation, type SnpVouchers } from "./revocation.ts";
 import { readSnpReport, REPORT_BYTES, type SnpReport } from "./report.ts";
 import {
@@ -55,6 +56,8 @@ export interface SnpPlatformPins {
   vmpl: number;
   /** What the guest's policy may permit of what weakens it; debugging and migration it never may. May be empty. */
   guestMay: readonly SnpPermission[];
+  /** What the platform has to be. May be empty. */
+  platformMust: readonly SnpPlatformTrait[];
   /** How it is known that AMD has not revoked the authority between its root and the processor. */
   revocation: SnpRevocation;
   /** Broken platforms that are accepted all the same, by the name of what broke them: see `knownBroken`. May be empty. */
@@ -134,6 +137,7 @@ export function appraiseSnpPlatform(
 ): Pick<Verified, "measurements" | "warnings"> {
   checkRevocation(report, pins.revocation);
   checkGuestPolicy(report.policy, pins.guestMay);
+  checkPlatform(report.platformInfo, pins.platformMust);
   if (report.vmpl !== pins.vmpl) {
     throw new AttestationError(
       "MEASUREMENT",

@@ -10,6 +10,7 @@ export interface SnpClaims {
   version: number;
   policy: bigint;
   vmpl: number;
+  platformInfo: bigint;
   signedBy: "VCEK" | "VLEK";
   authorKeyEnabled: boolean;
   reportData: Buffer;
@@ -38,6 +39,7 @@ export function issueSnpReport(
   report.writeBigUInt64LE(claims.policy, 0x08);
   report.writeUInt32LE(claims.vmpl, 0x30);
   report.writeUInt32LE(1, 0x34);
+  report.writeBigUInt64LE(claims.platformInfo, 0x40);
   report.writeUInt32LE((claims.signedBy === "VLEK" ? 1 << 2 : 0) | (claims.authorKeyEnabled ? 1 : 0), 0x48);
   claims.reportData.copy(report, 0x50);
   claims.measurement.copy(report, 0x90);
