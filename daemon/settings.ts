@@ -62,6 +62,10 @@ export function readDaemonSettings(env: Environment): Settings {
   try {
     const values = readSettings(env, declared, settingNames);
     const attestationPolicy = values[ATTESTATION_POLICY];
+    // Elsewhere nothing counts as not set. Here that would be to demand no proof, because of a variable that somebody misspelt.
+    if (env[ATTESTATION_POLICY] === "") {
+      throw new SettingsError([`${ATTESTATION_POLICY} is empty: name the policy, or unset it to demand no proof`]);
+    }
     if (attestationPolicy !== undefined && !values.AGENTKEYS_KEYS_URL.startsWith("https://")) {
       throw new SettingsError([
         `AGENTKEYS_KEYS_URL must begin with https:// where ${ATTESTATION_POLICY} is set: what is attested is the TLS connection`,

@@ -49,19 +49,33 @@ beforeEach(() => {
   writeFileSync(policyFile, policyFor(hardware), { mode: 0o600 });
 });
 
-function agentkeys(argv: string[], env: Record<string, string> = {}): Promise<Outcome> {
+function agentkeys(argv: string[], env: Record<string, string> = {}, policy = policyFile): Promise<Outcome> {
   return runInside(argv, {
     clock,
     env: {
       AGENTKEYS_KEYS_URL: service.url,
       AGENTKEYS_STATE_DIR: join(base, "state"),
-      AGENTKEYS_ATTESTATION_POLICY: policyFile,
+      ...(policy !== NO_POLICY && { AGENTKEYS_ATTESTATION_POLICY: policy }),
       ...env,
     },
   });
 }
+const NO_POLICY = "none";
 
 const json = ({ stdout }: Outcome): Record<string, unknown> => JSON.parse(stdout) as Record<string, unknown>;
+
+test("an empty name of a policy is no way to have none", async () => {
+  for (const command of [
+    ["attest", "verify"],
+    ["creds"],
+    ["whoami"],
+    ["attest", "enroll", "--output", join(base, "new.json")],
+  ]) {
+    const outcome = await agentkeys(command, {}, "");
+    expect(outcome.code, command.join(" ")).toBe(78);
+    expect(outcome.stderr).toContain("AGENTKEYS_ATTESTATION_POLICY is empty");
+  }
+});
 
 describe("attest verify", () => {
   test("shows every check, and ends with 0 where all hold", async () => {
@@ -132,7 +146,7 @@ describe("attest verify", () => {
   });
 
   test("needs a policy", async () => {
-    const outcome = await agentkeys(["attest", "verify"], { AGENTKEYS_ATTESTATION_POLICY: "" });
+    const outcome = await agentkeys(["attest", "verify"], {}, NO_POLICY);
     expect(outcome).toMatchObject({ code: 78, stdout: "" });
     expect(outcome.stderr).toContain("agentkeys attest enroll --output");
   });
@@ -194,8 +208,8 @@ describe("attest enroll", () => {
   });
 
   test("attests no cleartext", async () => {
-    const env = { AGENTKEYS_KEYS_URL: "http://127.0.0.1:1", AGENTKEYS_ATTESTATION_POLICY: "" };
-    const outcome = await agentkeys(["attest", "enroll", "--output", file], env);
+    const env = { AGENTKEYS_KEYS_URL: "http://127.0.0.1:1" };
+    const outcome = await agentkeys(["attest", "enroll", "--output", file], env, NO_POLICY);
     expect(outcome.code).toBe(78);
     expect(outcome.stderr).toContain("only a TLS connection can be attested");
   });
