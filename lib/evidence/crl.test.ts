@@ -6,7 +6,16 @@ import { systemRandom } from "../random.ts";
 import { signed } from "./certificate.ts";
 import { readRevocations } from "./crl.ts";
 import { readDer, sequenceOf } from "./der.ts";
-import { derBits, derExplicit, derNull, derOid, derSequence, derUnsigned } from "./der-writer.ts";
+import {
+  derBits,
+  derBoolean,
+  derExplicit,
+  derNull,
+  derOctets,
+  derOid,
+  derSequence,
+  derUnsigned,
+} from "./der-writer.ts";
 import { createTestRoot, type TestAuthority, type TestKeys } from "./testing/authority.ts";
 import { type CrlClaims, issueCrl } from "./testing/crl.ts";
 import { flipped, mulberry, mutate } from "./testing/mutation.ts";
@@ -65,7 +74,16 @@ test("a list has entries and extensions, each once, and nothing else", () => {
   const again = (...more: readonly Buffer[]): Buffer => signed(derSequence(...parts, ...more), root.key);
   const extensions = derExplicit(0, derSequence());
   expect(read(again(extensions), root)).toEqual(["0a", "0b"]);
-  for (const odd of [again(derSequence()), again(extensions, extensions), again(derExplicit(1, derSequence()))]) {
+  const twoValues = derExplicit(
+    0,
+    derSequence(derSequence(derOid("1.2.3"), derBoolean(false), derOctets(Buffer.of()), derNull())),
+  );
+  for (const odd of [
+    again(twoValues),
+    again(derSequence()),
+    again(extensions, extensions),
+    again(derExplicit(1, derSequence())),
+  ]) {
     expect(refused(odd, root)).toBe("MALFORMED");
   }
 });

@@ -86,8 +86,9 @@ export function readExtensions(wrapper: Der | undefined): Map<string, { critical
   const [list, ...more] = childrenOf(wrapper);
   if (more.length > 0) throw malformed("has two lists of extensions");
   for (const extension of sequenceOf(list)) {
-    const [oid, second, third] = sequenceOf(extension);
+    const [oid, second, third, ...rest] = sequenceOf(extension);
     const name = oidOf(oid);
+    if (rest.length > 0) throw malformed(`has more than a value in the extension ${name}`);
     if (extensions.has(name)) throw malformed(`has the extension ${name} twice`);
     const critical = third !== undefined && booleanOf(second);
     extensions.set(name, { critical, value: contentOf(third ?? second, derTag.octetString) });
