@@ -14,18 +14,18 @@ const MAX_BYTES = 256 * 1024;
 
 /** Reads a file that decides by itself which key service is believed: nobody else may be able to change it. @throws UnreadableFile, Problem POLICY_PERMISSIONS */
 export async function readGuardedFile(path: string): Promise<string> {
+  return (await readGuardedBytes(path)).toString("utf8");
+}
+
+/** The same, of one that is no text: one that is signed, and still must not be put back to an older one. @throws UnreadableFile, Problem POLICY_PERMISSIONS */
+export async function readGuardedBytes(path: string): Promise<Buffer> {
   await refuseOpenFolders(path);
-  return (await readFile(path, refuseOtherAuthors)).toString("utf8");
+  return await readFile(path, refuseOtherAuthors);
 }
 
 /** Reads a file whose contents somebody signed. @throws UnreadableFile */
 export async function readSignedFile(path: string): Promise<string> {
-  return (await readSignedBytes(path)).toString("utf8");
-}
-
-/** The same, of one that is no text. @throws UnreadableFile */
-export async function readSignedBytes(path: string): Promise<Buffer> {
-  return await readFile(path, () => undefined);
+  return (await readFile(path, () => undefined)).toString("utf8");
 }
 
 type Look = (path: string, found: { uid: number; mode: number }) => void;

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -78,6 +78,11 @@ test("authorities of AMD are accepted as long as a current list beside the polic
   expect(await verdict({ lists: { vcek: [publish("old.crl", [], days(-1))] } })).toBe("STALE");
   expect(await verdict({ lists: { vlek: ["good.crl"] } })).toBe("ROOT");
   expect(await verdict({ lists: { vcek: ["good.crl"], vlek: ["bad.crl"] } })).toBe("sev-snp");
+});
+
+test("a list that anybody may put back to last month's is refused", async () => {
+  chmodSync(join(folder, publish("open.crl", [])), 0o666);
+  await expect(read({ lists: { vcek: ["open.crl"] } })).rejects.toMatchObject({ reason: "POLICY_PERMISSIONS" });
 });
 
 test("the silicon below a confidential VM of Azure is held to it as well", async () => {

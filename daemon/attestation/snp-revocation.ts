@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import type { NonEmpty, SnpRevocation } from "@agentkeys/lib/evidence";
 
 import { SHA256 } from "./pin-fields.ts";
-import { readSignedBytes, UnreadableFile } from "./policy-files.ts";
+import { readGuardedBytes, UnreadableFile } from "./policy-files.ts";
 import { invalid, PolicyFields } from "./policy-fields.ts";
 
 /** Revocation lists that a policy names, in DER, by the place where their file is named: `platforms[0].revocation.lists.vcek[0]`. */
@@ -95,7 +95,7 @@ function revocationsIn(policy: unknown): [path: string, revocation: unknown][] {
 
 async function readList(place: string, path: string): Promise<Uint8Array> {
   try {
-    return await readSignedBytes(path);
+    return await readGuardedBytes(path);
   } catch (error) {
     if (!(error instanceof UnreadableFile)) throw error;
     throw invalid(place, `names ${path}, which cannot be read: ${error.message}`);
