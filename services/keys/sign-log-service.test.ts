@@ -16,7 +16,7 @@ import { createKeyService } from "./key-service.ts";
 import { createSignLogService } from "./sign-log-service.ts";
 import { type Disk, onDisk } from "./sign-log/testing/flaky-files.ts";
 import { freshLog, vkey } from "./sign-log/testing/harness.ts";
-import { createSignPolicy } from "./sign-policy/index.ts";
+import { createRateLimit, createSignPolicy } from "./sign-policy/index.ts";
 import { BROKER, bytesOf, challengingBroker, linesOf, NOW } from "./sign-policy/testing/broker.ts";
 import type { SigningEngine } from "./signing-engine.ts";
 import { createSigningEngine } from "./signing.ts";
@@ -66,7 +66,10 @@ beforeAll(async () => {
     routes: (router) =>
       router
         .service(KeyService, createKeyService({ engine: watched, signLog: made.log, policy }))
-        .service(SignLogService, createSignLogService(made.log)),
+        .service(
+          SignLogService,
+          createSignLogService(made.log, createRateLimit({ times: 40, seconds: 60 }, clock, "pages")),
+        ),
     interceptors: [authenticate({ verifier: { verify }, dpop: createDpopVerifier({ origins: () => [], clock }) })],
     readiness: new Readiness(),
     log: createLog("keys", { level: "silent" }),
@@ -239,4 +242,13 @@ test("too many calls are refused, and fill nothing: they leave no entry", async 
   expect(made.log.head.size).toBe(size);
   // It is the caller who is limited, not the account that somebody else's calls name.
   expect((await call("/tee/sign-message", body, stranger)).reason).toBe("WRONG_ACCOUNT");
+});
+
+test("too many pages of one account are refused, and another one still gets its own", async () => {
+  const pages = (as: OmniAccount): Promise<Answer> => call("/tee/log/entries", { omni_account: as }, as);
+  const somebody = "12".repeat(32) as OmniAccount;
+  const answers = await Promise.all(Array.from({ length: 41 }, () => pages(somebody)));
+  expect(answers.filter(({ status }) => status === 200)).toHaveLength(40);
+  expect(answers.find(({ status }) => status === 429)).toMatchObject({ reason: "RATE_LIMITED" });
+  expect((await pages("34".repeat(32) as OmniAccount)).status).toBe(200);
 });

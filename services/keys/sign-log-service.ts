@@ -1,7 +1,7 @@
 import type { ServiceImpl } from "@connectrpc/connect";
 
 import type { SignLogService } from "@agentkeys/gen/agentkeys/keys/v1/sign_log_service_pb";
-import { parseOmniAccount } from "@agentkeys/lib/account";
+import { type OmniAccount, parseOmniAccount } from "@agentkeys/lib/account";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import { currentSession } from "@agentkeys/lib/session";
 
@@ -10,8 +10,14 @@ import type { ProvableLog } from "./sign-log/index.ts";
 
 const DEFAULT_PAGE_SIZE = 50;
 
-/** The RPCs over `log`; a development backend has none, and serves nothing. */
-export function createSignLogService(log: ProvableLog | undefined): Partial<ServiceImpl<typeof SignLogService>> {
+/**
+ * The RPCs over `log`; a development backend has none, and serves nothing. `admit` counts who asks for entries, which have to be read and
+ * checked: up to a fifth of a second for a page. It throws Failure RATE_LIMITED.
+ */
+export function createSignLogService(
+  log: ProvableLog | undefined,
+  admit: (account: OmniAccount) => void = () => undefined,
+): Partial<ServiceImpl<typeof SignLogService>> {
   return {
     ...(log !== undefined && {
       getCheckpoint: () => ({ checkpoint: log.head.checkpoint }),
@@ -29,6 +35,7 @@ export function createSignLogService(log: ProvableLog | undefined): Partial<Serv
       if (log === undefined) {
         throw new Failure(ErrorReason.NOT_SERVED, "this key service keeps no log that could be shown");
       }
+      admit(account);
       // One head for the whole page: the log grows meanwhile.
       const { checkpoint, size } = log.head;
       const before = pageToken === "" ? size : positionOf(pageToken, size);

@@ -24,10 +24,13 @@ import { createKeyService } from "./key-service.ts";
 import type { TeeSettings } from "./settings-tee.ts";
 import { createSignLogService } from "./sign-log-service.ts";
 import { createCountingLog } from "./sign-log/index.ts";
-import { type Allowance, createSignPolicy, type SignPolicy } from "./sign-policy/index.ts";
+import { type Allowance, createRateLimit, createSignPolicy, type SignPolicy } from "./sign-policy/index.ts";
 import { createDerivingEngine } from "./signing.ts";
 import { version } from "./version.ts";
 import type { WorkerLog } from "./worker-log.ts";
+
+/** How often one account may ask for a page of its entries, of up to 200. */
+const LISTINGS: Allowance = { times: 120, seconds: 60 };
 
 /** What a worker has opened by the time that it may be asked. */
 export interface WorkerParts {
@@ -77,7 +80,7 @@ export async function serveWorker(settings: TeeSettings, parts: WorkerParts): Pr
     routes: (router) =>
       router
         .service(KeyService, { ...createKeyService({ engine, signLog: counted, policy }), ...attestation })
-        .service(SignLogService, createSignLogService(signLog)),
+        .service(SignLogService, createSignLogService(signLog, createRateLimit(LISTINGS, clock, "pages of entries"))),
     interceptors: [admission.interceptor],
     // A Linux process may have 4096 descriptors; half of these are left to those whom one peer would keep out.
     limits: { connections: { ofOne: 1000, ofAll: 2000 } },

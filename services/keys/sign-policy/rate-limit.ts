@@ -9,10 +9,14 @@ export interface Allowance {
 
 /**
  * Counts by key: `times` at once, and then one more each time its part of `seconds` has passed (the generic cell rate algorithm).
- * One number is kept for each key that is not at rest.
+ * One number is kept for each key that is not at rest. `what` is in the words of the refusal.
  * @returns what throws Failure RATE_LIMITED when it is one too many.
  */
-export function createRateLimit({ times, seconds }: Allowance, clock: Clock): (key: string) => void {
+export function createRateLimit(
+  { times, seconds }: Allowance,
+  clock: Clock,
+  what = "signatures",
+): (key: string) => void {
   const window = seconds * 1000;
   const interval = window / times;
   /** When each key will be at rest again. Insertion order is close to that of these times. */
@@ -29,7 +33,7 @@ export function createRateLimit({ times, seconds }: Allowance, clock: Clock): (k
     const until = (known < now || known > now + window ? now : known) + interval;
     // Half a millisecond for what fractions do not add up to.
     if (until > now + window + 0.5) {
-      throw new Failure(ErrorReason.RATE_LIMITED, "too many signatures were asked for; try again shortly", {
+      throw new Failure(ErrorReason.RATE_LIMITED, `too many ${what} were asked for; try again shortly`, {
         retryAfterMs: Math.ceil(until - now - window),
       });
     }
