@@ -166,6 +166,49 @@ test("a worker that ends at any step of its life starts again, with every answer
     expect(steps).toContain(step);
 }, 120_000);
 
+test("a worker of which any one write fails goes on or starts again, with every answer that it gave", async () => {
+  const failed: string[] = [];
+  for (let at = 0; ; at++) {
+    const m = newMachine();
+    let [count, step] = [0, undefined as string | undefined];
+    const hook: StepHook = (name) => {
+      if (count++ !== at) return;
+      step = name;
+      throw Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC" });
+    };
+    /** Once more where it failed: it fails once. */
+    const twice = <T>(work: () => Promise<T>): Promise<T> =>
+      work().catch((error: unknown) => {
+        if (step === undefined) throw error;
+        return work();
+      });
+    const answered: bigint[] = [];
+    for (const n of [0, 1]) {
+      const workerLog = await twice(() => m.start({}, hook));
+      const { signLog } = workerLog;
+      onTestFinished(() => signLog.close().catch(() => undefined));
+      // After a failed sync nothing is known of the disk, and the log takes no more.
+      const place = await twice(() => signLog.append(recordOf(n))).catch(() => {
+        expect(step).toContain("syncing");
+        return undefined;
+      });
+      if (place) answered.push(place.index);
+      await workerLog.close().catch(() => {
+        expect(step).toBeDefined();
+      });
+    }
+    if (step === undefined) break;
+    failed.push(step);
+    const { signLog, ...log } = await m.start();
+    await signLog.audit();
+    const { entries } = await signLog.entriesOf(recordOf(0).omniAccount, { before: signLog.head.size, limit: 10 });
+    expect(entries.map(({ index }) => BigInt(index))).toEqual(expect.arrayContaining(answered));
+    await log.close();
+  }
+  for (const step of ["before a frame", "before syncing", "before log increment", "after a log file"])
+    expect(failed).toContain(step);
+}, 120_000);
+
 describe("a disk with parts of two times", () => {
   test("an older log beside the newest state is refused, after a kill too, whatever number somebody accepted before", async () => {
     const m = newMachine();
