@@ -72,3 +72,7 @@ test("a folder with a long name is claimed as well, and what else lies in one is
   await claim.release();
   expect(readdirSync(folder)).toEqual(["state.json"]);
 });
+
+test.skipIf(process.platform !== "linux")("a folder that takes no sockets is named", async () => {
+  await expect(claimFolder("/proc/self", systemRandom)).rejects.toThrow("/proc/self takes no socket");
+});

@@ -33,7 +33,14 @@ export async function claimFolder(path: string, random: RandomBytes): Promise<Fo
     await folder.close();
   };
   try {
-    server = await listen(short(path, folder, `${own}.new`));
+    server = await listen(short(path, folder, `${own}.new`)).catch((error: unknown) => {
+      throw new Error(
+        `${path} takes no socket: the state has to be in a folder of this machine's own disk, and this user's`,
+        {
+          cause: error,
+        },
+      );
+    });
     await rename(join(path, `${own}.new`), join(path, own));
     for (const name of await readdir(path)) {
       if (!CLAIM.test(name) || name === own) continue;
