@@ -14,6 +14,8 @@ import { assembleUki } from "./uki.ts";
 
 const STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
+const SOURCES = ["init.c", "confine.c", "measure.c", "network.c", "dhcp.c"];
+
 /**
  * What the kernel is told. Secrets do not stay in memory that was freed, nobody looks into the kernel, not even root, and only modules
  * that its maker signed are loaded.
@@ -92,7 +94,7 @@ function compileInit(): Buffer {
     const out = join(folder, "init");
     const flags = ["-static-pie", "-O2", "-s", "-Wall", "-Wextra", "-Werror", "-Wl,--build-id=none"];
     const hardened = ["-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-fcf-protection", "-Wl,-z,relro,-z,now"];
-    execFileSync("gcc", [...flags, ...hardened, "-o", out, "init.c", "confine.c", "network.c", "dhcp.c"], {
+    execFileSync("gcc", [...flags, ...hardened, "-o", out, ...SOURCES], {
       cwd: join(import.meta.dirname, "init"),
       stdio: ["ignore", "ignore", "inherit"],
     });

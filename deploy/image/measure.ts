@@ -7,14 +7,18 @@ const MEASURED = ["linux", "osrel", "cmdline", "initrd"] as const;
 /** A bank of PCRs: policies for a TPM name SHA-256, the documents of AWS's hypervisor SHA-384. */
 export type Bank = "sha256" | "sha384";
 
+/** What the first process extends PCR 12 and 13 with (init/measure.c). */
+const CLOSED = Buffer.from("agentkeys: closed");
+
 /**
  * What tells a machine that booted this image from one that booted anything else, in lower-case hex by number. The firmware measures
  * which programs it started (4), the image's stub what is in it (11), a command line that was given from outside (12) and extensions
- * beside it (13). PCR 11 alone would prove nothing: any system can extend it as the stub does.
+ * beside it (13): there were none. PCR 11 alone would prove nothing, since any system can extend it as the stub does, and the stub takes
+ * another command line where Secure Boot is off.
  */
 export function predictPcrs(uki: Uint8Array, sections: UkiSections, bank: Bank = "sha256"): Record<number, string> {
-  const untouched = Buffer.alloc(createHash(bank).digest().length).toString("hex");
-  return { 4: predictPcr4(uki, sections.linux, bank), 11: predictPcr11(sections, bank), 12: untouched, 13: untouched };
+  const closed = extended(bank, [digest(bank, CLOSED)]);
+  return { 4: predictPcr4(uki, sections.linux, bank), 11: predictPcr11(sections, bank), 12: closed, 13: closed };
 }
 
 /**

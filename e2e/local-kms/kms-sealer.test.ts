@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { createAwsKms } from "@agentkeys/keys/backends/tee/kms/aws-kms.ts";
 import { EnvelopeRefused, openEnvelopedData } from "@agentkeys/keys/backends/tee/kms/enveloped-data.ts";
 import { createKmsSealer, type Kms } from "@agentkeys/keys/backends/tee/kms/kms-sealer.ts";
-import { attestByProgram } from "@agentkeys/keys/backends/tee/kms/nitro-document.ts";
+import { attestKeyIn, documentsByProgram } from "@agentkeys/keys/backends/tee/kms/nitro-document.ts";
 import { UnsealRefused } from "@agentkeys/keys/backends/tee/sealer.ts";
 import { der, derOctets } from "@agentkeys/lib/evidence/der-writer";
 import { issue } from "@agentkeys/lib/evidence/certificate";
@@ -240,9 +240,10 @@ describe("an envelope of a KMS", () => {
 });
 
 test("a document comes from the program that the image brings, and its absence is told in words", async () => {
-  const echo = attestByProgram("/bin/echo");
+  const absent = attestKeyIn(documentsByProgram("/nonexistent/nitro-tpm-attest"));
+  const echo = attestKeyIn(documentsByProgram("/bin/echo"));
   expect(Buffer.from(await echo(Buffer.of(1))).toString()).toMatch(/^--public-key .*public-key\n$/);
-  expect(await refusalOf(attestByProgram("/nonexistent/nitro-tpm-attest")(Buffer.of(1)))).toMatch(
+  expect(await refusalOf(absent(Buffer.of(1)))).toMatch(
     /DEVICE: \/nonexistent\/nitro-tpm-attest gave no attestation document/,
   );
 });

@@ -27,6 +27,11 @@ export function decodeCbor(bytes: Uint8Array): Cbor {
   return item;
 }
 
+/** The same for an item with filling behind it, as in a buffer that is larger. @throws AttestationError MALFORMED */
+export function decodeLeadingCbor(bytes: Uint8Array): Cbor {
+  return new Reader(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).item(0);
+}
+
 /** Encodes with definite, shortest lengths (RFC 8949 section 4.2.1), maps in the order given. */
 export function encodeCbor(item: Cbor): Buffer {
   if (item === null) return Buffer.of(0xf6);

@@ -7,6 +7,7 @@ import {
   createPrimary,
   getProperty,
   getRandom,
+  nsmRequest,
   quote,
   readCounter,
   readNv,
@@ -41,6 +42,7 @@ const object = { handle: 0x80000000, public: template.storageRootKey, name: name
 const session = {
   handle: 0x03000000,
   kind: "policy",
+  hash: "sha256",
   key: Buffer.alloc(32, 1),
   nonceTpm: Buffer.alloc(16, 2),
 } as const;
@@ -55,6 +57,7 @@ const commands: ((tpm: TpmSequence) => Promise<unknown>)[] = [
   (tpm) => readNv(tpm, 0x01c00002),
   (tpm) => readCounter(tpm, 0x01800a10, { ...session }),
   (tpm) => unseal(tpm, object, { ...session }),
+  (tpm) => nsmRequest(tpm, { ...object, public: template.verificationKey(publicKey) }, Buffer.alloc(100)),
 ];
 
 /** A header that is right, so that what is in it gets read. */

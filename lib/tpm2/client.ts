@@ -130,7 +130,7 @@ export function tpmOver(transport: TpmTransport, dependencies: TpmDependencies =
     if (exchanges.length === 0) return { handle: made, parameters: answer };
     let clear = answer.bytes(answer.u32());
     for (const one of exchanges) {
-      const [nonceTpm, attributes, mac] = [answer.sized(32), answer.u8(), answer.sized(64)];
+      const [nonceTpm, attributes, mac] = [answer.sized(64), answer.u8(), answer.sized(64)];
       if (one !== "empty-password") clear = one.open(code, clear, { nonceTpm, attributes, mac });
     }
     answer.end();

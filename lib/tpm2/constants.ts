@@ -53,6 +53,8 @@ export const commandCode = {
   policyPcr: 0x17f,
   pcrExtend: 0x182,
   policyGetDigest: 0x189,
+  /** TPM2_VENDOR_AWS_NSM_REQUEST of AWS's NitroTPM, of no specification: see commands/aws-nsm.ts. */
+  awsNsmRequest: 0x20000001,
 } as const;
 
 export type CommandCode = (typeof commandCode)[keyof typeof commandCode];

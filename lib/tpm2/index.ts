@@ -16,6 +16,7 @@ export {
   parseApprovals,
 } from "./approval.ts";
 export { activateCredential, quote } from "./commands/attestation.ts";
+export { nsmRequest } from "./commands/aws-nsm.ts";
 export { getProperty, getRandom, resetLockout, shutdown, startup, tpmProperty } from "./commands/lifecycle.ts";
 export {
   counterName,
@@ -30,6 +31,7 @@ export {
   certifyCreation,
   create,
   createPrimary,
+  endorsementKey,
   hmac,
   load,
   loadExternal,

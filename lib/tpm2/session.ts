@@ -4,18 +4,19 @@ import type { RandomBytes } from "../random.ts";
 import { equalSecrets } from "../secret.ts";
 import { type CommandCode, sessionAttribute } from "./constants.ts";
 import { TpmChannelError } from "./errors.ts";
-import { digest } from "./hash.ts";
+import { digest, digestSize, type HashName } from "./hash.ts";
 import { decryptCfb, encryptCfb, kdfA } from "./kdf.ts";
 import { TpmWriter } from "./marshal.ts";
 
 /**
  * A session with a TPM (Part 1, section 19.6): a key that both know because the salt was encrypted to a key of that TPM. Commands
  * and answers carry an HMAC under it, and their first parameter is encrypted, so that who reads the bus or the socket learns no
- * secret and who changes it is noticed. SHA-256 and AES-128 in CFB mode.
+ * secret and who changes it is noticed. AES-128 in CFB mode.
  */
 export interface TpmSession {
   readonly handle: number;
   readonly kind: "hmac" | "policy";
+  readonly hash: HashName;
   readonly key: Buffer;
   /** The TPM's latest nonce. */
   nonceTpm: Buffer;
@@ -24,24 +25,25 @@ export interface TpmSession {
 /** How a session is used in one command. */
 export interface SessionUse {
   session: TpmSession;
+  /** The authorization value of what it authorizes the use of, where that has one. */
+  authValue?: Uint8Array;
   /** Encrypt the command's first parameter. */
   encryptCommand?: boolean;
   /** Have the TPM encrypt its answer's first parameter. */
   encryptAnswer?: boolean;
 }
 
-export const SESSION_HASH = "sha256";
 export const NONCE_BYTES = 16;
 const AES_BITS = 128;
 const IV_BITS = 128;
 
 /** The key of a salted session that is bound to no object. */
-export function sessionKey(salt: Uint8Array, nonceTpm: Uint8Array, nonceCaller: Uint8Array): Buffer {
-  return kdfA(SESSION_HASH, salt, "ATH", nonceTpm, nonceCaller, 256);
+export function sessionKey(hash: HashName, salt: Uint8Array, nonceTpm: Uint8Array, nonceCaller: Uint8Array): Buffer {
+  return kdfA(hash, salt, "ATH", nonceTpm, nonceCaller, digestSize(hash) * 8);
 }
 
 /**
- * One command under one session. Objects here have no authorization values: the session's own key is all there is to know. First
+ * One command under one session. Few things here have authorization values: mostly the session's own key is all there is to know. First
  * `protect`, then `authorization`, then, on the answer, `open`.
  */
 export class SessionExchange {
@@ -66,8 +68,8 @@ export class SessionExchange {
     const { session } = this.#use;
     const code = new TpmWriter().u32(command).done();
     const attributes = this.#attributes();
-    const mac = createHmac(SESSION_HASH, session.key)
-      .update(digest(SESSION_HASH, code, ...names, parameters))
+    const mac = createHmac(session.hash, this.#key())
+      .update(digest(session.hash, code, ...names, parameters))
       .update(this.#nonceCaller)
       .update(session.nonceTpm)
       .update(Uint8Array.of(attributes))
@@ -84,8 +86,8 @@ export class SessionExchange {
     const { session, encryptAnswer } = this.#use;
     const { nonceTpm, attributes, mac } = answer;
     const success = new TpmWriter().u32(0).u32(command).done();
-    const expected = createHmac(SESSION_HASH, session.key)
-      .update(digest(SESSION_HASH, success, parameters))
+    const expected = createHmac(session.hash, this.#key())
+      .update(digest(session.hash, success, parameters))
       .update(nonceTpm)
       .update(this.#nonceCaller)
       .update(Uint8Array.of(attributes))
@@ -110,9 +112,15 @@ export class SessionExchange {
     );
   }
 
+  /** Part 1, sections 19.6.5 and 21.3: the session's key, and behind it the authorization value. */
+  #key(): Buffer {
+    const { session, authValue } = this.#use;
+    return authValue === undefined ? session.key : Buffer.concat([session.key, authValue]);
+  }
+
   /** Part 1, section 21.3: the nonce of who encrypts comes first. */
   #cipher(newer: Uint8Array, older: Uint8Array): [key: Buffer, iv: Buffer] {
-    const made = kdfA(SESSION_HASH, this.#use.session.key, "CFB", newer, older, AES_BITS + IV_BITS);
+    const made = kdfA(this.#use.session.hash, this.#key(), "CFB", newer, older, AES_BITS + IV_BITS);
     return [made.subarray(0, AES_BITS / 8), made.subarray(AES_BITS / 8)];
   }
 }

@@ -21,6 +21,25 @@ export const storageRootKey: EccPublic = {
   y: NOTHING,
 };
 
+/** The usual endorsement key, RSA-2048 (TCG EK Credential Profile, template L-1): only who has the endorsement's password may use it. */
+export const endorsementKey: RsaPublic = {
+  type: "rsa",
+  nameHash: "sha256",
+  attributes:
+    attribute.fixedTpm |
+    attribute.fixedParent |
+    attribute.sensitiveDataOrigin |
+    attribute.adminWithPolicy |
+    attribute.restricted |
+    attribute.decrypt,
+  // PolicySecret(TPM_RH_ENDORSEMENT)
+  authPolicy: Buffer.from("837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa", "hex"),
+  aesBits: 128,
+  bits: 2048,
+  exponent: 0,
+  modulus: Buffer.alloc(256),
+};
+
 /**
  * An attestation key, ECC P-256: `restricted`, so that it signs nothing that pretends to come from the TPM. The label makes it
  * another key than everybody else's; the same label gives the same key at every boot, and nothing has to be stored.

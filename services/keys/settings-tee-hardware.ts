@@ -19,7 +19,7 @@ export interface HardwareSettings {
 export type SealSettings =
   | { by: "tpm2"; pcrs: readonly number[]; next?: ReleaseSeal }
   | ({ by: "tpm2"; next?: ReleaseSeal } & ReleaseSeal)
-  | { by: "aws-kms"; key: KmsKey; program: string };
+  | { by: "aws-kms"; key: KmsKey; program?: string };
 
 /** A release key and what it approves. As `next`: what is opened by the other settings is sealed anew for this key. */
 export interface ReleaseSeal {
@@ -33,12 +33,12 @@ export interface KmsKey {
   region: string;
 }
 
-/** What vouches for the worker, and what that needs. Paths are of files that somebody keeps fresh. */
+/** What vouches for the worker, and what that needs. Paths are of files that somebody keeps fresh. Without a program, the TPM is a NitroTPM. */
 export type EvidenceSettings =
   | { by: "tpm2"; pcrs: readonly number[]; ekIssuers?: Buffer }
   | { by: "azure-cvm"; pcrs: readonly number[]; endorsements?: string }
   | { by: "configfs-tsm"; endorsements?: string }
-  | { by: "aws-nitro"; program: string }
+  | { by: "aws-nitro"; program?: string }
   | { by: "soft"; issuerFile: string };
 
 export const hardwareSettings = {
@@ -78,7 +78,11 @@ export const hardwareSettings = {
     absolutePath,
     undefined,
   ),
-  AGENTKEYS_TEE_ATTEST_PROGRAM: optional("the program that gives Nitro's documents", absolutePath, undefined),
+  AGENTKEYS_TEE_ATTEST_PROGRAM: optional(
+    "the program that gives Nitro's documents, where no NitroTPM does",
+    absolutePath,
+    undefined,
+  ),
   AGENTKEYS_TEE_SOFT_SIGNER: optional("DEV ONLY: the issuer's file of soft evidence", text, undefined),
 } satisfies Record<string, Setting<unknown>>;
 
@@ -109,7 +113,7 @@ export function readHardwareSettings(
     sealer === "aws-kms" && (kind === "azure-cvm" || kind === "soft"),
     `AGENTKEYS_TEE_SEALER is aws-kms, which answers documents of AWS's hypervisor only, and not a machine whose evidence is ${kind}`,
   );
-  const needsProgram = sealer === "aws-kms" || kind === "aws-nitro";
+  const givesDocuments = sealer === "aws-kms" || kind === "aws-nitro";
   const belongs: [keyof Read, boolean, string][] = [
     ["AGENTKEYS_TEE_SEAL_PCRS", sealer === "tpm2", "AGENTKEYS_TEE_SEALER is tpm2"],
     ["AGENTKEYS_TEE_RELEASE_KEY", sealer === "tpm2", "AGENTKEYS_TEE_SEALER is tpm2"],
@@ -117,7 +121,7 @@ export function readHardwareSettings(
     ["AGENTKEYS_TEE_KMS_KEY", sealer === "aws-kms", "AGENTKEYS_TEE_SEALER is aws-kms"],
     [
       "AGENTKEYS_TEE_ATTEST_PROGRAM",
-      needsProgram,
+      givesDocuments,
       "AGENTKEYS_TEE_SEALER is aws-kms or AGENTKEYS_TEE_EVIDENCE is aws-nitro",
     ],
     [
@@ -143,7 +147,11 @@ export function readHardwareSettings(
   const demanded = (name: keyof Read, needed: boolean, what: string): void =>
     refuse(needed && values[name] === undefined, `${name} must be set: ${what}`);
   demanded("AGENTKEYS_TEE_KMS_KEY", sealer === "aws-kms", "the ARN of the key that seals");
-  demanded("AGENTKEYS_TEE_ATTEST_PROGRAM", needsProgram, "the program that gives the hypervisor's documents");
+  demanded(
+    "AGENTKEYS_TEE_ATTEST_PROGRAM",
+    tpm === "none" && givesDocuments,
+    "the program that gives the hypervisor's documents, since there is no NitroTPM to ask",
+  );
   demanded("AGENTKEYS_TEE_SOFT_SIGNER", kind === "soft", "the issuer's file, which is made where there is none");
 
   const seal = sealOf(values, refuse);
@@ -162,7 +170,7 @@ export function readHardwareSettings(
 function sealOf(values: Read, refuse: (refused: boolean, why: string) => void): SealSettings {
   if (values.AGENTKEYS_TEE_SEALER === "aws-kms") {
     const key = values.AGENTKEYS_TEE_KMS_KEY ?? { arn: "", region: "" };
-    return { by: "aws-kms", key, program: values.AGENTKEYS_TEE_ATTEST_PROGRAM ?? "" };
+    return { by: "aws-kms", key, ...programOf(values) };
   }
   const [pcrs, releaseKey, nextKey, approved] = [
     values.AGENTKEYS_TEE_SEAL_PCRS,
@@ -208,8 +216,12 @@ function evidenceOf(values: Read, pcrs: readonly number[]): EvidenceSettings {
   if (by === "tpm2") return { by, pcrs, ...(ekIssuers !== undefined && { ekIssuers }) };
   if (by === "azure-cvm") return { by, pcrs, ...(endorsements !== undefined && { endorsements }) };
   if (by === "configfs-tsm") return { by, ...(endorsements !== undefined && { endorsements }) };
-  if (by === "aws-nitro") return { by, program: values.AGENTKEYS_TEE_ATTEST_PROGRAM ?? "" };
+  if (by === "aws-nitro") return { by, ...programOf(values) };
   return { by, issuerFile: values.AGENTKEYS_TEE_SOFT_SIGNER ?? "" };
+}
+
+function programOf({ AGENTKEYS_TEE_ATTEST_PROGRAM: program }: Read): { program?: string } {
+  return program === undefined ? {} : { program };
 }
 
 function tpmAddress(value: string): TpmAddress | "none" {

@@ -205,6 +205,7 @@ int main(void) {
   int console = open("/dev/console", O_RDWR);
   must(console, "/dev/console");
   dup2(console, 0), dup2(console, 1), dup2(console, 2);
+  close_pcrs();
   load_drivers();
   mount_state();
   give_reports();

@@ -1,12 +1,12 @@
-import { algorithm, commandCode, handle, structureTag } from "../constants.ts";
+import { algorithm, commandCode, EK_RSA_HANDLE, handle, structureTag } from "../constants.ts";
 import { type Creation, creationHash } from "../creation.ts";
 import { permanent, type TpmEntity, type TpmSequence } from "../client.ts";
-import { TpmChannelError } from "../errors.ts";
+import { TpmChannelError, TpmError } from "../errors.ts";
 import { type TpmReader, TpmWriter } from "../marshal.ts";
 import { pcrSelection } from "../pcr.ts";
 import { marshalPublic, nameOf, parsePublic, type TpmPublic } from "../public-area.ts";
 import type { TpmSession } from "../session.ts";
-import { storageRootKey } from "../templates.ts";
+import { endorsementKey as endorsementTemplate, storageRootKey } from "../templates.ts";
 
 /** An object in the TPM. */
 export interface TpmObject extends TpmEntity {
@@ -54,6 +54,16 @@ export async function storageRoot(tpm: TpmSequence): Promise<TpmObject> {
     );
   }
   return root;
+}
+
+/** The endorsement key where it usually is, or made anew: TPM2_Clear takes it away from there. */
+export async function endorsementKey(tpm: TpmSequence): Promise<TpmObject> {
+  try {
+    return await readPublic(tpm, EK_RSA_HANDLE);
+  } catch (error) {
+    if (!(error instanceof TpmError && error.is("handle"))) throw error;
+    return createPrimary(tpm, "endorsement", endorsementTemplate);
+  }
 }
 
 /**

@@ -1,5 +1,6 @@
 import { algorithm, commandCode, handle } from "../constants.ts";
 import { permanent, type TpmSequence } from "../client.ts";
+import { type HashName, hashNumber, MAX_DIGEST } from "../hash.ts";
 import { TpmWriter } from "../marshal.ts";
 import { NONCE_BYTES, sessionKey, type TpmSession } from "../session.ts";
 import { shareSecret } from "../shared-secret.ts";
@@ -16,6 +17,7 @@ export async function startSession(
   tpm: TpmSequence,
   kind: TpmSession["kind"],
   saltKey: TpmObject,
+  hash: HashName = "sha256",
 ): Promise<TpmSession> {
   const nonceCaller = tpm.random(NONCE_BYTES);
   const salt = shareSecret(saltKey.public, "SECRET", tpm.random);
@@ -30,13 +32,14 @@ export async function startSession(
         .u16(algorithm.aes)
         .u16(AES_BITS)
         .u16(algorithm.cfb)
-        .u16(algorithm.sha256)
+        .u16(hashNumber(hash))
         .done(),
       makesHandle: true,
     });
-    const nonceTpm = answer.parameters.sized(32);
+    const nonceTpm = answer.parameters.sized(MAX_DIGEST);
     answer.parameters.end();
-    return { handle: answer.handle, kind, nonceTpm, key: sessionKey(salt.secret, nonceTpm, nonceCaller) };
+    const key = sessionKey(hash, salt.secret, nonceTpm, nonceCaller);
+    return { handle: answer.handle, kind, hash, nonceTpm, key };
   } finally {
     salt.secret.fill(0);
   }

@@ -14,6 +14,7 @@ import { BootRefused } from "./boot-decision.ts";
 import { deviceRandom } from "./device-random.ts";
 import type { Counters } from "./genesis.ts";
 import type { Kms } from "./kms/kms-sealer.ts";
+import type { NitroDocuments } from "./kms/nitro-document.ts";
 import { nvCounter, nvCounters } from "./nv.ts";
 import type { EvidenceProvider } from "./provider.ts";
 import type { TsmFiles } from "./providers/configfs-tsm.ts";
@@ -142,17 +143,14 @@ async function vaultsOf(
   const hardwareRandom = tpm === undefined ? (withoutTpm ?? deviceRandom()) : tpmRandom(tpm);
   const sealed = (sealer: Sealer): RootKeyVault => sealedVault({ sealer, hardwareRandom, random });
   if (seal.by === "aws-kms") {
-    const [{ createKmsSealer }, { attestByProgram }] = await Promise.all([
+    const [{ createKmsSealer }, { attestKeyIn }] = await Promise.all([
       import("./kms/kms-sealer.ts"),
       import("./kms/nitro-document.ts"),
     ]);
     const service = await kms(seal.key);
     undo(() => service.close());
-    return {
-      vault: sealed(
-        createKmsSealer({ kms: service, attest: attestByProgram(seal.program), keyId: seal.key.arn, random }),
-      ),
-    };
+    const attest = attestKeyIn(await nitroDocuments(seal.program, tpm));
+    return { vault: sealed(createKmsSealer({ kms: service, attest, keyId: seal.key.arn, random })) };
   }
   const inTpm = needed(tpm);
   const now = "pcrs" in seal ? exactPcrs(seal.pcrs) : releaseKey(seal.releaseKey, seal.approvals);
@@ -164,6 +162,12 @@ async function vaultsOf(
   if (next === undefined) return { vault: sealed(to), ...releases };
   const from = tpm2Sealer({ tpm: inTpm, policy: now });
   return { ...movingVault({ from, to, hardwareRandom, random }), ...releases };
+}
+
+/** By the program that the settings name, or by the instance's own NitroTPM. */
+async function nitroDocuments(program: string | undefined, tpm: Tpm | undefined): Promise<NitroDocuments> {
+  const { documentsByProgram, documentsByTpm } = await import("./kms/nitro-document.ts");
+  return program === undefined ? documentsByTpm(needed(tpm)) : documentsByProgram(program);
 }
 
 /**
@@ -202,7 +206,7 @@ async function providerOf(
     }
     case "aws-nitro": {
       const { awsNitroProvider } = await import("./providers/aws-nitro.ts");
-      return awsNitroProvider({ program: evidence.program, publicKey: tlsKey });
+      return awsNitroProvider({ documents: await nitroDocuments(evidence.program, tpm), publicKey: tlsKey });
     }
     case "soft": {
       const { softProvider } = await import("./providers/soft.ts");

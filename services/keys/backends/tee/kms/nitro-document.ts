@@ -3,6 +3,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { type Cbor, decodeLeadingCbor, encodeCbor } from "@agentkeys/lib/evidence/cbor";
+import { endorsementKey, nsmRequest, type Tpm } from "@agentkeys/lib/tpm2";
+
 import { UnsealRefused } from "../sealer.ts";
 import type { AttestKey } from "./kms-sealer.ts";
 
@@ -13,36 +16,67 @@ const TIMEOUT_MS = 10_000;
 /** What the hypervisor puts into its document as it is: the options of `nitro-tpm-attest`. */
 export type DocumentField = "public-key" | "user-data" | "nonce";
 
+/** Gives the hypervisor's document with these fields in it. @throws Error where there is none */
+export type NitroDocuments = (fields: Partial<Record<DocumentField, Uint8Array>>) => Promise<Buffer>;
+
 /**
- * Asks a program for the hypervisor's document: `nitro-tpm-attest` of AWS's NitroTPM-Tools on an instance, or one for enclaves with the
- * same options. It gets each field in a file (`--public-key FILE`, `--user-data FILE`, `--nonce FILE`) and writes the document to its standard
- * output. The program is part of the measured image; nothing secret passes through it. @throws Error
+ * Asks a program for the document: `nitro-tpm-attest` of AWS's NitroTPM-Tools on an instance, or one for enclaves with the same options. It
+ * gets each field in a file (`--public-key FILE`, `--user-data FILE`, `--nonce FILE`) and writes the document to its standard output. The
+ * program is part of the measured image; nothing secret passes through it.
  */
-export async function nitroDocument(
-  program: string,
-  fields: Partial<Record<DocumentField, Uint8Array>>,
-): Promise<Buffer> {
-  const folder = await mkdtemp(join(tmpdir(), "agentkeys-attest-"));
-  try {
-    const args: string[] = [];
-    for (const [name, bytes] of Object.entries(fields)) {
-      const file = join(folder, name);
-      await writeFile(file, bytes, { mode: 0o600 });
-      args.push(`--${name}`, file);
+export function documentsByProgram(program: string): NitroDocuments {
+  return async (fields) => {
+    const folder = await mkdtemp(join(tmpdir(), "agentkeys-attest-"));
+    try {
+      const args: string[] = [];
+      for (const [name, bytes] of Object.entries(fields)) {
+        const file = join(folder, name);
+        await writeFile(file, bytes, { mode: 0o600 });
+        args.push(`--${name}`, file);
+      }
+      return await output(program, args);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
     }
-    return await output(program, args);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  };
 }
 
-/** The same for a KMS, with a key in the document that the answer is encrypted to. @throws UnsealRefused DEVICE */
-export function attestByProgram(program: string): AttestKey {
+/** Asks the instance's NitroTPM, which needs no program: the request is that of AWS's nsm-api 0.5 (`Attestation`), in CBOR. */
+export function documentsByTpm(tpm: Tpm): NitroDocuments {
+  return async (fields) => {
+    const field = (name: DocumentField): Buffer | null => {
+      const value = fields[name];
+      return value === undefined ? null : Buffer.from(value);
+    };
+    const asked: Cbor = new Map([
+      ["user_data", field("user-data")],
+      ["nonce", field("nonce")],
+      ["public_key", field("public-key")],
+    ]);
+    const request = encodeCbor(new Map<string, Cbor>([["Attestation", asked]]));
+    const answer = await tpm.use(async (t) => nsmRequest(t, await endorsementKey(t), request));
+    return documentIn(decodeLeadingCbor(answer));
+  };
+}
+
+/** `{"Attestation": {"document": …}}`, or `{"Error": …}` with one of its codes. */
+function documentIn(answer: Cbor): Buffer {
+  const attestation = answer instanceof Map ? (answer.get("Attestation") as Cbor | undefined) : undefined;
+  const document = attestation instanceof Map ? (attestation.get("document") as Cbor | undefined) : undefined;
+  if (Buffer.isBuffer(document)) return document;
+  const error = answer instanceof Map ? (answer.get("Error") as Cbor | undefined) : undefined;
+  const why = typeof error === "string" && /^[A-Za-z]{1,40}$/.test(error) ? `: ${error}` : "";
+  throw new Error(`the NitroTPM gave no attestation document${why}`);
+}
+
+/** For a KMS, with a key in the document that the answer is encrypted to. @throws UnsealRefused DEVICE */
+export function attestKeyIn(documents: NitroDocuments): AttestKey {
   return async (publicKey) => {
     try {
-      return await nitroDocument(program, { "public-key": publicKey });
+      return await documents({ "public-key": publicKey });
     } catch (error) {
-      throw new UnsealRefused("DEVICE", `${program} gave no attestation document`, [], { cause: error });
+      const why = error instanceof Error ? error.message : "there is no attestation document";
+      throw new UnsealRefused("DEVICE", why, [], { cause: error });
     }
   };
 }

@@ -6,6 +6,7 @@ import { afterAll, expect, test } from "vitest";
 
 import { type NitroPins, nitroVerifier } from "@agentkeys/lib/evidence/nitro";
 
+import { documentsByProgram } from "../kms/nitro-document.ts";
 import { createNitroProgram } from "../testing/nitro-program.ts";
 import { awsNitroProvider } from "./aws-nitro.ts";
 
@@ -25,7 +26,7 @@ const pins: NitroPins = {
 };
 
 test("the program's document is over nonce, report data and key, and is what its verifier takes", async () => {
-  const evidence = await awsNitroProvider({ program, publicKey }).evidence(reportData, nonce);
+  const evidence = await awsNitroProvider({ documents: documentsByProgram(program), publicKey }).evidence(reportData, nonce);
   const at = new Date();
   const verified = nitroVerifier.verify(evidence, { nonce, reportData, at }, pins);
   expect(verified.measurements).toEqual({ pcr0: hex(0x40) });
@@ -51,7 +52,7 @@ test.each([
   const path = join(folder, name.replaceAll(" ", "-"));
   if (script !== undefined) writeFileSync(path, script, { mode: 0o700 });
   const before = readdirSync(tmpdir()).filter((each) => each.startsWith("agentkeys-attest-"));
-  await expect(awsNitroProvider({ program: path, publicKey }).evidence(reportData, nonce)).rejects.toThrow(
+  await expect(awsNitroProvider({ documents: documentsByProgram(path), publicKey }).evidence(reportData, nonce)).rejects.toThrow(
     `${path} gave no attestation document`,
   );
   const after = readdirSync(tmpdir()).filter((each) => each.startsWith("agentkeys-attest-"));
