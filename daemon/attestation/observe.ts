@@ -56,7 +56,7 @@ const observers: Record<EvidenceType, Observer> = {
     return {
       source,
       roots_sha256: roots,
-      code: source === "enclave" ? named("pcr0", "pcr1", "pcr2") : named("pcr4", "pcr7", "pcr11"),
+      code: source === "enclave" ? named("pcr0", "pcr1", "pcr2") : named("pcr4", "pcr7", "pcr11", "pcr12"),
       identity: Object.keys(owner).length > 0 ? owner : { module_id: [moduleId] },
     };
   },

@@ -5,7 +5,7 @@ import { basename, join } from "node:path";
 import type { Kernel } from "./kernel.ts";
 
 /** What is loaded before the state disk and the network are there, each after those that it stands on: QEMU, EC2, Google's and Azure's machines. */
-const EVERYWHERE = [
+export const MACHINE_DRIVERS = [
   "drivers/virtio/virtio_ring",
   "drivers/virtio/virtio",
   "drivers/virtio/virtio_pci_modern_dev",
@@ -46,7 +46,7 @@ export interface Driver {
 
 /** The drivers of the image, in the order in which they are loaded. @throws Error where the kernel lacks one */
 export function driversFor(kernel: Kernel, { reports }: { reports: boolean }): Driver[] {
-  const found = EVERYWHERE.flatMap((path) => read(kernel, path, "the image needs it"));
+  const found = MACHINE_DRIVERS.flatMap((path) => read(kernel, path, "the image needs it"));
   if (!reports) return found;
   const remedy =
     "AGENTKEYS_TEE_EVIDENCE=configfs-tsm needs Linux 6.7 or newer: " +

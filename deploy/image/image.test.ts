@@ -1,12 +1,15 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 import { afterAll, describe, expect, test } from "vitest";
 
+import { imageContents } from "./contents.ts";
 import { cpioArchive } from "./cpio.ts";
-import { predictPcr11 } from "./measure.ts";
+import { driversFor, MACHINE_DRIVERS } from "./drivers.ts";
+import { kernelIn } from "./kernel.ts";
+import { authenticodeDigest, predictPcr11, predictPcrs } from "./measure.ts";
 import { assembleUki, type UkiSections } from "./uki.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "agentkeys-image-"));
@@ -19,6 +22,19 @@ const sections: UkiSections = {
   cmdline: Buffer.from("console=ttyS0"),
   initrd: Buffer.alloc(9001, 2),
 };
+
+/** As much of a PE program as is read: one section, and room for more headers. */
+const stub = Buffer.alloc(1024);
+stub.write("MZ");
+stub.writeUInt32LE(0x80, 0x3c);
+stub.write("PE\0\0", 0x80, "latin1");
+stub.writeUInt16LE(0x8664, 0x84);
+stub.writeUInt16LE(1, 0x86);
+stub.writeUInt32LE(1234, 0x88); // when it was built
+stub.writeUInt16LE(240, 0x94);
+stub.writeUInt32LE(1024, 0x98 + 60);
+stub.writeUInt32LE(0x100, 0x98 + 240 + 8);
+stub.writeUInt32LE(0x4000, 0x98 + 240 + 12);
 
 describe("what PCR 11 will hold", () => {
   test.runIf(existsSync(MEASURE))("is what systemd-measure says", () => {
@@ -42,20 +58,97 @@ describe("what PCR 11 will hold", () => {
   });
 });
 
-describe("an image", () => {
-  /** As much of a PE program as is read: one section, and room for more headers. */
-  const stub = Buffer.alloc(1024);
-  stub.write("MZ");
-  stub.writeUInt32LE(0x80, 0x3c);
-  stub.write("PE\0\0", 0x80, "latin1");
-  stub.writeUInt16LE(0x8664, 0x84);
-  stub.writeUInt16LE(1, 0x86);
-  stub.writeUInt32LE(1234, 0x88); // when it was built
-  stub.writeUInt16LE(240, 0x94);
-  stub.writeUInt32LE(1024, 0x98 + 60);
-  stub.writeUInt32LE(0x100, 0x98 + 240 + 8);
-  stub.writeUInt32LE(0x4000, 0x98 + 240 + 12);
+describe("the PCRs that an image is known by", () => {
+  const uki = (): Buffer => assembleUki(stub, sections);
+  const kernel = { ...sections, linux: assembleUki(stub, sections) };
 
+  test("are of the program, of what is in it, and of what was not given beside it", () => {
+    const pcrs = predictPcrs(uki(), kernel);
+    expect(Object.keys(pcrs)).toEqual(["4", "11", "12", "13"]);
+    expect(pcrs[12]).toBe(pcrs[13]);
+    expect(pcrs[12]).not.toMatch(/^0+$/);
+    const other = predictPcrs(assembleUki(stub, { ...sections, osrel: Buffer.from("ID=other\n") }), kernel);
+    expect(other[4]).not.toBe(pcrs[4]);
+    expect(predictPcrs(uki(), kernel, "sha384")[4]).toHaveLength(96);
+  });
+
+  test("do not change with what a signature of the program changes", () => {
+    const signed = Buffer.concat([uki(), Buffer.alloc(16, 7)]);
+    signed.writeUInt32LE(1, 0x98 + 64); // the checksum
+    signed.writeUInt32LE(signed.length - 16, 0x98 + 144);
+    signed.writeUInt32LE(16, 0x98 + 148);
+    expect(authenticodeDigest(signed, "sha256")).toEqual(authenticodeDigest(uki(), "sha256"));
+    signed[0x98 + 60 + 512] = 1;
+    expect(authenticodeDigest(signed, "sha256")).not.toEqual(authenticodeDigest(uki(), "sha256"));
+  });
+});
+
+describe("a kernel", () => {
+  const unpacked = (version: string, modules: readonly string[], builtIn: readonly string[]): string => {
+    const root = mkdtempSync(join(folder, "kernel-"));
+    const lib = join(root, "usr", "lib", "modules", version);
+    const files = [join(root, "boot", `vmlinuz-${version}`), ...modules.map((path) => join(lib, "kernel", path))];
+    for (const file of files) {
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, file);
+    }
+    writeFileSync(join(lib, "modules.builtin"), builtIn.map((path) => `kernel/${path}\n`).join(""));
+    return root;
+  };
+  const [tsm, guests] = [
+    ["fs/configfs/configfs.ko", "drivers/virt/coco/tsm.ko"],
+    ["sev-guest", "tdx-guest"],
+  ];
+  const reports = [...tsm, ...guests.map((name) => `drivers/virt/coco/${name}/${name}.ko`)];
+  const machine = MACHINE_DRIVERS.map((path) => `${path}.ko`);
+
+  test("brings its drivers as files, packed files, or built in, in the order in which they are loaded", () => {
+    const [first = "", second = "", ...rest] = machine;
+    const root = unpacked("6.12.1", [...rest, ...reports], [first]);
+    const packed = join(root, "usr", "lib", "modules", "6.12.1", "kernel", second);
+    mkdirSync(dirname(packed), { recursive: true });
+    writeFileSync(`${packed}.xz`, execFileSync("xz", ["-c"], { input: "unpacked" }));
+    const drivers = driversFor(kernelIn(root), { reports: true });
+    expect(drivers[0]).toEqual({ name: second.split("/").at(-1), content: Buffer.from("unpacked") });
+    expect(drivers.map(({ name }) => name).slice(-4)).toEqual([
+      "configfs.ko",
+      "tsm.ko",
+      "sev-guest.ko",
+      "tdx-guest.ko",
+    ]);
+    expect(driversFor(kernelIn(root), { reports: false })).toHaveLength(drivers.length - 4);
+  });
+
+  test("that makes no reports is refused where they are asked for, by its name and with what to do", () => {
+    const kernel = kernelIn(unpacked("6.1.0-57-cloud-amd64", [...machine, "fs/configfs/configfs.ko"], []));
+    expect(() => driversFor(kernel, { reports: true })).toThrow(
+      /kernel 6\.1\.0-57-cloud-amd64 has no tsm: .*configfs-tsm needs Linux 6\.7 or newer: give --kernel .*bookworm-backports/,
+    );
+    expect(() => driversFor(kernel, { reports: false })).not.toThrow();
+    expect(() => kernelIn(mkdtempSync(join(folder, "none-")))).toThrow("holds no kernel");
+  });
+
+  test.each<[string, string, readonly string[], readonly string[]]>([
+    ["a TPM", "", ["tpmrm0", "RELEASE_KEY", "QUOTED_PCRS=4,11,12,13"], ["tsm.ko"]],
+    ["a NitroTPM", "AGENTKEYS_TEE_EVIDENCE=aws-nitro\n", ["tpm0", "RELEASE_KEY"], ["tpmrm0", "QUOTED_PCRS"]],
+    ["AWS's KMS", "AGENTKEYS_TEE_EVIDENCE=aws-nitro\nAGENTKEYS_TEE_SEALER=aws-kms\n", ["tpm0"], ["RELEASE_KEY"]],
+    ["the kernel's reports", "AGENTKEYS_TEE_EVIDENCE=configfs-tsm\n", ["tpmrm0", "tsm.ko"], ["QUOTED_PCRS"]],
+  ])("and settings for %s make what the image sets fit them", (_, settings, has, lacks) => {
+    const entries = imageContents({
+      ...{ init: Buffer.of(1), node: "/bin/true", worker: Buffer.of(2), settings, releaseKey: "key", hosts: "" },
+      kernel: kernelIn(unpacked("6.12.1", [...machine, ...reports], [])),
+    });
+    const contents = (path: string): string =>
+      Buffer.from(entries.find((one) => one.path === path)?.content ?? []).toString();
+    const told = contents("app/settings.env") + contents("drivers/order");
+    for (const word of has) expect(told).toContain(word);
+    for (const word of lacks) expect(told).not.toContain(word);
+    expect(contents("etc/nsswitch.conf")).toBe("hosts: files dns\n");
+    expect(contents("etc/resolv.conf")).toBe("/run/resolv.conf");
+  });
+});
+
+describe("an image", () => {
   test("holds each section whole, in pages of its own, and nothing of when or where it was built", () => {
     const uki = assembleUki(stub, sections);
     expect(uki.readUInt16LE(0x86)).toBe(5);

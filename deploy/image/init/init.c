@@ -123,7 +123,8 @@ static void give_reports(void) {
   must(mkdir(entry, 0755), "the kernel makes no reports on this machine: it is neither SEV-SNP nor TDX");
   for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
     snprintf(path, sizeof path, "%s/%s", entry, files[i]);
-    must(chown(path, WORKER, WORKER), path);
+    /* Not every maker of reports has certificates to give. */
+    if (chown(path, WORKER, WORKER) < 0 && errno != ENOENT) end(path);
   }
 }
 

@@ -111,7 +111,10 @@ async function forget(tpm: TpmSequence): Promise<void> {
 
 /** Its name is known without asking: who answers for it has to know it as well. */
 function messageIndex(state: "new" | "written"): TpmEntity {
-  const name = new TpmWriter().u16(hashNumber(NAME_HASH)).bytes(digest(NAME_HASH, publicArea(state))).done();
+  const name = new TpmWriter()
+    .u16(hashNumber(NAME_HASH))
+    .bytes(digest(NAME_HASH, publicArea(state)))
+    .done();
   return { handle: MESSAGE_INDEX, name };
 }
 

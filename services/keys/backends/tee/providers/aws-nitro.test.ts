@@ -26,7 +26,10 @@ const pins: NitroPins = {
 };
 
 test("the program's document is over nonce, report data and key, and is what its verifier takes", async () => {
-  const evidence = await awsNitroProvider({ documents: documentsByProgram(program), publicKey }).evidence(reportData, nonce);
+  const evidence = await awsNitroProvider({ documents: documentsByProgram(program), publicKey }).evidence(
+    reportData,
+    nonce,
+  );
   const at = new Date();
   const verified = nitroVerifier.verify(evidence, { nonce, reportData, at }, pins);
   expect(verified.measurements).toEqual({ pcr0: hex(0x40) });
@@ -52,9 +55,9 @@ test.each([
   const path = join(folder, name.replaceAll(" ", "-"));
   if (script !== undefined) writeFileSync(path, script, { mode: 0o700 });
   const before = readdirSync(tmpdir()).filter((each) => each.startsWith("agentkeys-attest-"));
-  await expect(awsNitroProvider({ documents: documentsByProgram(path), publicKey }).evidence(reportData, nonce)).rejects.toThrow(
-    `${path} gave no attestation document`,
-  );
+  await expect(
+    awsNitroProvider({ documents: documentsByProgram(path), publicKey }).evidence(reportData, nonce),
+  ).rejects.toThrow(`${path} gave no attestation document`);
   const after = readdirSync(tmpdir()).filter((each) => each.startsWith("agentkeys-attest-"));
   expect(after.filter((each) => !before.includes(each))).toEqual([]);
 });

@@ -29,6 +29,17 @@ describe("a report through configfs-tsm", () => {
     },
   );
 
+  test("is made in the entry that whoever started us has given to us, one at a time", async () => {
+    const kernel = new FakeKernel("sev_guest");
+    kernel.entries.set("/tsm/agentkeys", { generation: 0, inblob: new Uint8Array() });
+    const provider = providerOn(kernel);
+    const asked = [1, 2, 3].map((fill) => Buffer.alloc(32, fill));
+    const made = await Promise.all(asked.map((reportData) => provider.evidence(reportData, Buffer.alloc(32))));
+    expect(made.map(({ evidence }) => evidence[12])).toEqual([1, 2, 3]);
+    expect(await tsmType({ files: kernel, random: systemRandom, root: "/tsm" })).toBe("sev-snp");
+    expect([kernel.everMade, [...kernel.entries.keys()]]).toEqual([0, ["/tsm/agentkeys"]]);
+  });
+
   test("brings the certificates that the host hands out, in the order of a chain", async () => {
     const kernel = new FakeKernel("sev_guest", tableOf({ ark: ARK, vcek: LEAF, ask: ASK }));
     const { endorsements } = await providerOn(kernel).evidence(REPORT_DATA, Buffer.alloc(32));

@@ -1,7 +1,7 @@
 import { mkdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { type EvidenceType, mediaTypes } from "@agentkeys/lib/evidence/evidence";
+import { type Evidence, type EvidenceType, mediaTypes } from "@agentkeys/lib/evidence/evidence";
 import { fullReportData } from "@agentkeys/lib/evidence/pins";
 import { randomId, type RandomBytes } from "@agentkeys/lib/random";
 
@@ -26,22 +26,34 @@ const systemTsmFiles: TsmFiles = {
 };
 
 export const TSM_ROOT = "/sys/kernel/config/tsm/report";
+/** The kernel lets only root ask. Where we are not, as in the measured image, whoever started us has made this entry, and given it to us. */
+const GIVEN = "agentkeys";
 
 /** What the kernel calls the makers of reports (Documentation/ABI/testing/configfs-tsm). */
 const kernelNames: Readonly<Record<TsmType, string>> = { "sev-snp": "sev_guest", tdx: "tdx_guest" };
 
 export type TsmType = Extract<EvidenceType, "sev-snp" | "tdx">;
 
-/** Which of the two this machine's kernel makes. @throws Error where it makes none */
-export async function tsmType({
-  random,
-  root = TSM_ROOT,
-  files = systemTsmFiles,
-}: {
+interface Kernel {
   random: RandomBytes;
   root?: string;
   files?: TsmFiles;
-}): Promise<TsmType> {
+}
+
+/** Which of the two this machine's kernel makes. @throws Error where it makes none */
+export function tsmType({ random, root = TSM_ROOT, files = systemTsmFiles }: Kernel): Promise<TsmType> {
+  return inEntry({ random, root, files }, async (entry) => {
+    const provider = (await files.read(join(entry, "provider"))).toString().trim();
+    const type = (Object.keys(kernelNames) as TsmType[]).find((each) => kernelNames[each] === provider);
+    if (type === undefined) throw new Error(`the kernel's reports are made by ${provider}, which is not known here`);
+    return type;
+  });
+}
+
+/** In the entry that was given to us, or in one of our own that is gone afterwards. @throws Error where the kernel makes no reports */
+async function inEntry<T>({ random, root, files }: Required<Kernel>, work: (entry: string) => Promise<T>): Promise<T> {
+  const given = join(root, GIVEN);
+  if (await isThere(files, given)) return work(given);
   const entry = join(root, `agentkeys-${randomId(random)}`);
   await files.mkdir(entry).catch((error: unknown) => {
     throw new Error("the kernel makes no reports: there is no configfs-tsm, or this is no confidential machine", {
@@ -49,12 +61,18 @@ export async function tsmType({
     });
   });
   try {
-    const provider = (await files.read(join(entry, "provider"))).toString().trim();
-    const type = (Object.keys(kernelNames) as TsmType[]).find((each) => kernelNames[each] === provider);
-    if (type === undefined) throw new Error(`the kernel's reports are made by ${provider}, which is not known here`);
-    return type;
+    return await work(entry);
   } finally {
     await files.rmdir(entry);
+  }
+}
+
+async function isThere(files: TsmFiles, entry: string): Promise<boolean> {
+  try {
+    await files.read(join(entry, "provider"));
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -78,32 +96,33 @@ export function configfsTsmProvider({
   root?: string;
   files?: TsmFiles;
 }): EvidenceProvider {
+  // One at a time: an entry that was given is the only one.
+  let last: Promise<unknown> = Promise.resolve();
+  const alone = <T>(work: () => Promise<T>): Promise<T> => {
+    const done = last.then(work);
+    last = done.catch(() => undefined);
+    return done;
+  };
+  const evidenceIn = async (entry: string, reportData: Uint8Array): Promise<Evidence> => {
+    const provider = (await files.read(join(entry, "provider"))).toString().trim();
+    if (provider !== kernelNames[type]) {
+      throw new Error(`this machine's reports are made by ${provider}, but the settings say ${type}`);
+    }
+    const generation = (): Promise<bigint> => readNumber(files, join(entry, "generation"));
+    const before = await generation();
+    await files.write(join(entry, "inblob"), fullReportData(reportData));
+    const evidence = await files.read(join(entry, "outblob"));
+    const auxiliary = type === "sev-snp" ? await readAuxiliary(files, join(entry, "auxblob")) : Buffer.alloc(0);
+    if ((await generation()) !== before + 1n) throw new Error("something else wrote to our report while it was made");
+    return {
+      mediaType: mediaTypes[type],
+      evidence,
+      endorsements: certificateTable(auxiliary) ?? (await endorsements()),
+    };
+  };
   return {
     mediaType: mediaTypes[type],
-    evidence: async (reportData) => {
-      const entry = join(root, `agentkeys-${randomId(random)}`);
-      await files.mkdir(entry);
-      try {
-        const provider = (await files.read(join(entry, "provider"))).toString().trim();
-        if (provider !== kernelNames[type]) {
-          throw new Error(`this machine's reports are made by ${provider}, but the settings say ${type}`);
-        }
-        const generation = (): Promise<bigint> => readNumber(files, join(entry, "generation"));
-        const before = await generation();
-        await files.write(join(entry, "inblob"), fullReportData(reportData));
-        const evidence = await files.read(join(entry, "outblob"));
-        const auxiliary = type === "sev-snp" ? await readAuxiliary(files, join(entry, "auxblob")) : Buffer.alloc(0);
-        if ((await generation()) !== before + 1n)
-          throw new Error("something else wrote to our report while it was made");
-        return {
-          mediaType: mediaTypes[type],
-          evidence,
-          endorsements: certificateTable(auxiliary) ?? (await endorsements()),
-        };
-      } finally {
-        await files.rmdir(entry);
-      }
-    },
+    evidence: (reportData) => alone(() => inEntry({ random, root, files }, (entry) => evidenceIn(entry, reportData))),
   };
 }
 

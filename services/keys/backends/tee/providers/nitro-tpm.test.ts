@@ -11,7 +11,17 @@ import { issueNitroDocument } from "@agentkeys/lib/evidence/testing/nitro";
 import { readCertificate } from "@agentkeys/lib/evidence/x509";
 import { createLog } from "@agentkeys/lib/log";
 import { systemRandom } from "@agentkeys/lib/random";
-import { createPrimary, endorsementKey, nameOf, openTpm, readNvPublic, startSession, template, type Tpm, TpmError } from "@agentkeys/lib/tpm2";
+import {
+  createPrimary,
+  endorsementKey,
+  nameOf,
+  openTpm,
+  readNvPublic,
+  startSession,
+  template,
+  type Tpm,
+  TpmError,
+} from "@agentkeys/lib/tpm2";
 import { hasSwtpm, startTestTpm, type TestTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
 import { readTeeSettings } from "../../../settings-tee.ts";

@@ -108,7 +108,9 @@ async function answer(state: State, bytes: Buffer, tpm: TpmTransport): Promise<B
   if (command.left < 4) return tpm.transmit(bytes);
   const first = command.u32();
   if (code === commandCode.readPublic && first === EK_RSA_HANDLE) {
-    return success(new TpmWriter().sized(marshalPublic(state.ek)).sized(nameOf(state.ek)).sized(Buffer.alloc(0)).done());
+    return success(
+      new TpmWriter().sized(marshalPublic(state.ek)).sized(nameOf(state.ek)).sized(Buffer.alloc(0)).done(),
+    );
   }
   if (code === commandCode.startAuthSession && first === EK_RSA_HANDLE) return startSession(state, command);
   if (code === commandCode.flushContext && state.sessions.delete(first)) return success(Buffer.alloc(0));
@@ -173,7 +175,8 @@ function inSession(state: State, session: Session, command: Command): Buffer {
       .update(Uint8Array.of(attributes))
       .digest();
   const cc = new TpmWriter().u32(code).done();
-  if (!macOf([cc, ...names, command.parameters], nonceCaller, session.nonceTpm).equals(mac)) return failure(RC_AUTH_FAIL);
+  if (!macOf([cc, ...names, command.parameters], nonceCaller, session.nonceTpm).equals(mac))
+    return failure(RC_AUTH_FAIL);
 
   const cipher = (newer: Buffer, older: Buffer): [Buffer, Buffer] => {
     const made = kdfA(session.hash, key, "CFB", newer, older, 256);
@@ -203,7 +206,12 @@ function carryOut(state: State, code: number, message: Message | undefined, para
     parameters.end();
     const index = area.readUInt32BE();
     if (state.messages.has(index)) return 0x14c;
-    state.messages.set(index, { area, auth, data: Buffer.alloc(area.readUInt16BE(area.length - 2), 0xff), written: false });
+    state.messages.set(index, {
+      area,
+      auth,
+      data: Buffer.alloc(area.readUInt16BE(area.length - 2), 0xff),
+      written: false,
+    });
     return Buffer.alloc(0);
   }
   if (message === undefined) return RC_HANDLE;
