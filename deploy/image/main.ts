@@ -103,6 +103,9 @@ try {
   for (const [pcr, hex] of Object.entries(measurements.pcrs)) process.stdout.write(`PCR ${pcr} will be ${hex}\n`);
   for (const [pcr, hex] of Object.entries(sha384)) process.stdout.write(`PCR ${pcr} (SHA-384) ${hex}\n`);
   process.stdout.write(`${out}\n`);
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
 } finally {
   rmSync(unpacked, { recursive: true });
 }

@@ -214,8 +214,10 @@ size_t dhcp_act(struct dhcp *client, int64_t now, uint32_t random, uint8_t packe
   *to = INADDR_BROADCAST;
   if (now < client->due) return 0;
   if (client->state >= DHCP_BOUND && now >= end) {
+    /* Whoever is told takes the address away first: what is asked next does not come from it. */
     *news = DHCP_LOST;
-    enter(client, DHCP_SELECTING, now, now, 0);
+    enter(client, DHCP_SELECTING, now, now + 1, 0);
+    return 0;
   } else if (client->state >= DHCP_BOUND && client->state < DHCP_REBINDING && now >= rebind) {
     enter(client, DHCP_REBINDING, now, now, random);
   } else if (client->state == DHCP_BOUND) {

@@ -212,13 +212,22 @@ describe.skipIf(missing !== undefined)("the image's DHCP client", () => {
     expect([...sent(renewal[6]).keys()]).not.toContain(54);
     expect(renewal[7]).toMatchObject({ news: "leased", state: "bound", due: 1901 + 1800 });
 
-    const alone = run([...bound(), "act 1901 9", "act 2576 9", "act 3251 10", "act 3476 11", "act 3701 12"]);
+    const alone = run([
+      ...bound(),
+      "act 1901 9",
+      "act 2576 9",
+      "act 3251 10",
+      "act 3476 11",
+      "act 3701 12",
+      "act 3702 13",
+    ]);
     expect(alone.slice(5).map(({ state, to, news }) => [state, to, news])).toEqual([
       ["renewing", "10.0.2.2", ""],
       ["renewing", "10.0.2.2", ""],
       ["rebinding", "255.255.255.255", ""],
       ["rebinding", "255.255.255.255", ""],
-      ["selecting", "255.255.255.255", "lost"],
+      ["selecting", undefined, "lost"],
+      ["selecting", "255.255.255.255", ""],
     ]);
     const another = packet({ xid: 10, options: options(ACK, [[54, ip("10.0.2.9")]]) });
     expect(last([...bound(), "act 3251 10", take(3252, another)])).toMatchObject({ news: "leased", state: "bound" });
