@@ -42,8 +42,9 @@ test("the program's document is over nonce, report data and key, and is what its
 test.each(["nonce", "user-data", "public-key"])("a program that ignores --%s gives no evidence", async (option) => {
   const deaf = join(folder, `without-${option}`);
   writeFileSync(deaf, `#!/bin/sh\nexec '${program}' $(echo "$@" | sed 's|--${option} [^ ]*||')\n`, { mode: 0o700 });
-  await expect(awsNitroProvider({ program: deaf, publicKey }).evidence(reportData, nonce)).rejects.toThrow(
-    `without what --${option} named`,
+  const documents = documentsByProgram(deaf);
+  await expect(awsNitroProvider({ documents, publicKey }).evidence(reportData, nonce)).rejects.toThrow(
+    `the document is without what ${option} named`,
   );
 });
 
