@@ -14,7 +14,7 @@ import { assembleUki } from "./uki.ts";
 
 const STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 
-const SOURCES = ["init.c", "confine.c", "measure.c", "network.c", "dhcp.c"];
+const SOURCES = ["init.c", "confine.c", "measure.c", "clock.c", "network.c", "dhcp.c"];
 
 /**
  * What the kernel is told. Secrets do not stay in memory that was freed, nobody looks into the kernel, not even root, and only modules

@@ -122,6 +122,7 @@ test.skipIf(missing !== undefined)(
     hardware.put("allow-genesis", "");
     const wallet = await whileOn(image, async (boot) => {
       expect(await boot.says(/by DHCP/)).toContain("10.0.2.15/24 by DHCP, router 10.0.2.2, resolver 10.0.2.3");
+      await boot.says(/the clock is kept to the machine's own/);
       for (const line of CONFINED) expect(boot.console).toContainEqual(expect.stringContaining(line));
       succeeded(await machine.agentkeys("attest", "enroll", "--output", policyFile()));
       pinCode(image);

@@ -1,7 +1,7 @@
 /*
  * The first process of the measured image: it mounts what the kernel offers, loads the drivers that are listed, has the network brought up,
  * mounts the state disk, confines the kernel, and runs Node without rights. There is no shell, no package manager and no login; beside the
- * key service only what keeps the network's lease runs on. When the key service ends, the machine ends.
+ * key service only what keeps the network's lease and the clock runs on. When the key service ends, the machine ends.
  *
  * An operator who has the state disk mounted elsewhere can put allow-genesis, or accept-rollback or retire-releases-before with a number
  * in it, on it: the worker's flags, which it checks against the TPM's counters.
@@ -211,6 +211,7 @@ int main(void) {
   mount_state();
   give_reports();
   pid_t network = start(run_network);
+  start(run_clock);
   confine_kernel();
   pid_t worker = start(run_worker);
   for (pid_t ended; (ended = wait(&status)) != worker;) {

@@ -20,6 +20,8 @@ void drop_rights(unsigned user);
 
 /* network.c: brings the network up, and keeps its lease; a process of its own, which does not return. */
 void run_network(void);
+/* clock.c: keeps the clock to the RTC; a process of its own, which does not return. */
+void run_clock(void);
 /* measure.c: gives the PCRs a value that are empty when nobody meddled. */
 void close_pcrs(void);
 /* confine.c: after everything is loaded and mounted, what the kernel then refuses to everybody. Says each thing on the console. */
