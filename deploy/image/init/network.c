@@ -47,6 +47,14 @@ static int set_number(int sock, const char *interface, unsigned long what, uint3
   return ioctl(sock, what, &request);
 }
 
+/* Some drivers find their cards only a while after they were loaded. */
+static void wait_for_card(void) {
+  for (int tries = 0; if_nametoindex(CARD) == 0; tries++) {
+    if (tries == 300) end(CARD);
+    usleep(100000);
+  }
+}
+
 static void raise_interface(int sock, const char *interface) {
   struct ifreq request = named(interface);
   must(ioctl(sock, SIOCGIFFLAGS, &request), interface);
@@ -262,6 +270,7 @@ void run_network(void) {
   must(sock, "a socket");
   set_number(sock, "lo", SIOCSIFADDR, htonl(INADDR_LOOPBACK));
   raise_interface(sock, "lo");
+  wait_for_card();
   raise_interface(sock, CARD);
   parameter("agentkeys.address", address, sizeof address);
   if (strcmp(address, "dhcp") != 0) {
