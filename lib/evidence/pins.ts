@@ -10,14 +10,8 @@ export interface Pin<Name extends string> {
 export type Found = Readonly<Record<string, string>>;
 
 /**
- * Where a unified kernel image has what was given to it from outside: a command line (12), extensions (13). That nothing was is worth
- * pinning, and shows as zeros.
- */
-const FROM_OUTSIDE: ReadonlySet<string> = new Set(["pcr12", "pcr13"]);
-
-/**
  * Compares what was found with what is pinned, every pin. A value of zeros only (a PCR that was never extended, a chip id
- * that is masked) says nothing about anything, so it matches no pin, not even one of zeros; but for PCRs 12 and 13 beside one that is not.
+ * that is masked) says nothing about anything, so it matches no pin, not even one of zeros.
  * Returns the values that were compared.
  * @throws AttestationError with `code`
  */
@@ -31,22 +25,13 @@ export function comparePins(
   for (const { name, values } of pins) {
     const value = found[name];
     if (value === undefined) throw new AttestationError(code, `${what}: ${name} is pinned, but the evidence has none`);
-    if (isZero(value) && !(FROM_OUTSIDE.has(name) && values.includes(value))) throw nothingIn(name);
+    if (/^0*$/.test(value)) throw new AttestationError(code, `${what}: ${name} is zero: nothing was measured into it`);
     if (!values.includes(value)) {
       throw new AttestationError(code, `${what}: ${name} is ${value}, expected ${values.join(" or ")}`);
     }
     compared[name] = value;
   }
-  if (Object.values(compared).every(isZero)) throw nothingIn(Object.keys(compared).join(", "));
   return compared;
-
-  function nothingIn(names: string): AttestationError {
-    return new AttestationError(code, `${what}: ${names} is zero: nothing was measured into it`);
-  }
-}
-
-function isZero(value: string): boolean {
-  return /^0*$/.test(value);
 }
 
 /** Compares bytes that the verifier chose itself with those in the evidence. @throws AttestationError with `code` */
