@@ -13,8 +13,8 @@ import { performance } from "node:perf_hooks";
 import { createInterface } from "node:readline";
 
 import { openConnection } from "agentkeys/attestation/connection.ts";
-import { appraise } from "agentkeys/attestation/appraise.ts";
-import { askForEvidence } from "agentkeys/attestation/ask.ts";
+import { appraise } from "@agentkeys/lib/attested/appraise";
+import { askForEvidence } from "@agentkeys/lib/attested/ask";
 import { draftPolicy } from "agentkeys/attestation/draft.ts";
 import { parsePolicy } from "agentkeys/attestation/policy.ts";
 

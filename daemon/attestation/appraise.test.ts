@@ -15,7 +15,7 @@ import { createTdxExample } from "@agentkeys/lib/evidence/testing/tdx-example";
 import { createQuotingKey, tpm2EvidenceOf } from "@agentkeys/lib/evidence/testing/tpm2";
 
 import { createTlsIdentity, IDENTITY_KEY, LOG_KEY, policyFor, SETTINGS } from "../testing/attested-service.ts";
-import { type Asked, examine } from "./appraise.ts";
+import { type Asked, examine } from "@agentkeys/lib/attested/appraise";
 import { parsePolicy, type Policy } from "./policy.ts";
 
 const NOW = Date.UTC(2030, 0, 1);

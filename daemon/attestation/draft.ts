@@ -1,7 +1,7 @@
 import type { GetAttestationResponse } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
 import { identityKeyName, parseClaims } from "@agentkeys/lib/evidence/claims";
 
-import { type Asked, appraise } from "./appraise.ts";
+import { type Asked, appraise } from "@agentkeys/lib/attested/appraise";
 import { type ObservedPlatform, observePlatform } from "./observe.ts";
 import { parsePolicy } from "./policy.ts";
 

@@ -1,121 +1,45 @@
 import { dirname } from "node:path";
 
-import { type SettingValue, VERIFIER_KEY } from "@agentkeys/lib/evidence/claims";
-import type { NonEmpty } from "@agentkeys/lib/evidence";
-import { parseVerifierKey } from "@agentkeys/lib/tlog";
+import { type NamedFiles, type Policy, readNamedFiles, readPolicy } from "@agentkeys/lib/attested/policy";
+import { PolicyFields } from "@agentkeys/lib/attested/policy-fields";
+import { readGuardedFile, UnreadableFile } from "@agentkeys/lib/attested/policy-files";
+import { parsePolicyJson } from "@agentkeys/lib/attested/policy-json";
+import { PolicyRefused } from "@agentkeys/lib/attested/policy-refused";
 
 import { Problem } from "../problem.ts";
-import { type MeasuredCodes, readMeasuredCodes } from "./measured-code.ts";
-import { type PolicyPlatform, readPlatform } from "./platforms.ts";
-import { invalid, PolicyFields } from "./policy-fields.ts";
-import { parsePolicyJson } from "./policy-json.ts";
-import { readGuardedFile, UnreadableFile } from "./policy-files.ts";
-import { readRevocationLists, type RevocationLists } from "./snp-revocation.ts";
 
-/**
- * What a key service must prove of itself before this machine sends it anything. There is no word in it that leaves a check out: what
- * is not demanded cannot be written, and what is written is demanded.
- */
-export interface Policy {
-  /** What the worker is called: the origin of its sign log. */
-  signer: string;
-  /**
-   * How what is attested is tied to the connection: by the exporter of the very TLS connection (RFC 9266). A worker behind a balancer
-   * that ends TLS would need its requests sealed to a key of its own (HPKE, RFC 9180); there is no such value yet.
-   */
-  channel: "tls-exporter";
-  /** How old claims and evidence may be. */
-  maxEvidenceAgeMs: number;
-  /** How long an appraisal holds on a connection that is kept in use. */
-  reattestAfterMs: number;
-  /** How far this machine's clock may be behind the worker's. */
-  clockSkewMs: number;
-  /** Which worker: the keys derived from its master secret (`ed25519:` and hex). */
-  identityKeys: NonEmpty<string>;
-  /** What the worker must have been set to, word for word. */
-  settings: Readonly<Record<string, SettingValue>>;
-  /** The lowest security version that its seal may open for: releases before it have to be retired. Absent where the policy says nothing of it. */
-  minSecurityVersion?: number;
-  /** The verifier key of the sign log (c2sp.org/signed-note); its name is `signer`. */
-  logKey: string;
-  /** Which hardware, code and machine; evidence has to satisfy one of them. */
-  platforms: NonEmpty<PolicyPlatform>;
-}
+export type { Policy };
 
 /** Reads the policy file, and the measurements and revocation lists that it names. Nobody else may be able to change it. @throws Problem POLICY_* */
 export async function readPolicyFile(path: string): Promise<Policy> {
-  const text = await readText(path);
-  const [json, folder] = [parsePolicyJson(text), dirname(path)];
-  return parsePolicy(text, await readMeasuredCodes(json, folder), await readRevocationLists(json, folder));
-}
-
-/** `measured` is what its `measurements_from` lead to, `lists` what the files hold that its `revocation` names. @throws Problem POLICY_INVALID with the place and what should be there */
-export function parsePolicy(
-  text: string,
-  measured: MeasuredCodes = new Map(),
-  lists: RevocationLists = new Map(),
-): Policy {
-  const fields = new PolicyFields("", parsePolicyJson(text));
-  const version = fields.take("version");
-  if (version !== 1) throw invalid("version", "must be 1: other forms are not known to this version of agentkeys");
-  const signer = fields.text("signer", /^[!-*,-~]{1,255}$/, "a name without spaces and plus signs");
-  const channel = fields.word("channel", "tls-exporter");
-  const maxEvidenceAgeMs = 1000 * fields.integer("max_evidence_age_s", 1, 3600);
-  const reattestAfterMs = 1000 * fields.integer("reattest_every_s", 1, 86_400);
-  const clockSkewMs = 1000 * fields.integer("clock_skew_s", 0, 600);
-  const identityKeys = fields.texts(
-    "identity_keys",
-    /^ed25519:[0-9a-f]{64}$/,
-    "ed25519: and 64 lower-case hex characters",
-  );
-  const settings = readSettings(fields.object("settings"));
-  const asked = fields.names().includes("min_security_version");
-  const minSecurityVersion = asked ? fields.integer("min_security_version", 0, 65_535) : undefined;
-  const log = fields.object("log");
-  const logKey = readLogKey(log, signer);
-  log.end();
-  const age = { maxAgeMs: maxEvidenceAgeMs, clockSkewMs };
-  const platforms = fields.list("platforms", (path, item) =>
-    readPlatform(new PolicyFields(path, item), { age, measured, lists }),
-  );
-  fields.end();
-  return {
-    ...{ signer, channel, maxEvidenceAgeMs, reattestAfterMs, clockSkewMs },
-    ...{ identityKeys, settings, logKey, platforms },
-    ...(minSecurityVersion !== undefined && { minSecurityVersion }),
-  };
-}
-
-function readLogKey(log: PolicyFields, signer: string): string {
-  const text = log.text("vkey", VERIFIER_KEY, "a signed note's verifier key: name+id+key");
   try {
-    if (parseVerifierKey(text).name === signer) return text;
-  } catch {
-    throw invalid(log.at("vkey"), "must be a signed note's verifier key: its id is not that of its name and key");
-  }
-  throw invalid(log.at("vkey"), "must be named as signer is");
-}
-
-function readSettings(fields: PolicyFields): Record<string, SettingValue> {
-  const settings: Record<string, SettingValue> = {};
-  for (const name of fields.names()) {
-    const value = fields.take(name);
-    const isList = Array.isArray(value) && value.every((item) => typeof item === "string");
-    if (!isList && !["string", "boolean", "number"].includes(typeof value)) {
-      throw invalid(fields.at(name), "must be text, a number, true or false, or a list of texts");
-    }
-    settings[name] = value as SettingValue;
-  }
-  return settings;
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return await readGuardedFile(path);
+    const text = await readGuardedFile(path);
+    return parsePolicy(text, await readNamedFiles(parsePolicyJson(text), dirname(path)));
   } catch (error) {
     if (error instanceof UnreadableFile) throw unreadable(path, error.message, error);
-    throw error;
+    throw asProblem(error);
   }
+}
+
+/** `files` is what the files hold that it names. @throws Problem POLICY_INVALID with the place and what should be there */
+export function parsePolicy(text: string, files: NamedFiles = { measured: new Map(), lists: new Map() }): Policy {
+  try {
+    return readPolicy(new PolicyFields("", parsePolicyJson(text)), files);
+  } catch (error) {
+    throw asProblem(error);
+  }
+}
+
+function asProblem(error: unknown): unknown {
+  if (!(error instanceof PolicyRefused)) return error;
+  if (error.reason === "POLICY_PERMISSIONS") {
+    const remedy = error.remedy === undefined ? {} : { remedy: error.remedy };
+    return new Problem(error.reason, "configuration", `${error.message}.`, { ...remedy, cause: error });
+  }
+  return new Problem(error.reason, "configuration", `The attestation policy cannot be used: ${error.message}.`, {
+    remedy: "Put the file that AGENTKEYS_ATTESTATION_POLICY names right; `agentkeys attest explain` reads it too.",
+    cause: error,
+  });
 }
 
 function unreadable(path: string, why: string, cause?: unknown): Problem {

@@ -3,8 +3,8 @@ import { open } from "node:fs/promises";
 import { canonicalJson } from "@agentkeys/lib/evidence/canonical-json";
 import { AttestationError } from "@agentkeys/lib/evidence";
 
-import { appraise, type Check, examine } from "../attestation/appraise.ts";
-import { askForEvidence } from "../attestation/ask.ts";
+import { appraise, type Check, examine } from "@agentkeys/lib/attested/appraise";
+import { askForEvidence } from "@agentkeys/lib/attested/ask";
 import { type Connection, openConnection } from "../attestation/connection.ts";
 import { draftPolicy } from "../attestation/draft.ts";
 import { headOf, refused, witnessLog } from "../attestation/index.ts";

@@ -1,4 +1,4 @@
-import type { NonEmpty, Pin } from "@agentkeys/lib/evidence";
+import type { NonEmpty, Pin } from "../evidence/index.ts";
 
 import { invalid, type PolicyFields } from "./policy-fields.ts";
 

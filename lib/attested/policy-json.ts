@@ -1,9 +1,8 @@
-import { Problem } from "../problem.ts";
 import { invalid } from "./policy-fields.ts";
 
 /**
  * The value of a policy's text. A member given twice is refused: a person who reviews it may go by the first, and JSON.parse goes by the
- * last. @throws Problem POLICY_INVALID
+ * last. @throws PolicyRefused POLICY_INVALID
  */
 export function parsePolicyJson(text: string): unknown {
   const value = parse(text);
@@ -15,7 +14,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new Problem("POLICY_INVALID", "configuration", "The attestation policy cannot be used: it is no JSON.");
+    throw invalid("", "it is no JSON");
   }
 }
 

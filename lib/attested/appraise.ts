@@ -10,9 +10,9 @@ import {
   type NonEmpty,
   type Platform,
   type Verified,
-} from "@agentkeys/lib/evidence";
-import { canonicalJson } from "@agentkeys/lib/evidence/canonical-json";
-import { type Claims, claimsDigest, identityKeyName, parseClaims } from "@agentkeys/lib/evidence/claims";
+} from "../evidence/index.ts";
+import { canonicalJson } from "../evidence/canonical-json.ts";
+import { type Claims, claimsDigest, identityKeyName, parseClaims } from "../evidence/claims.ts";
 
 import type { Connection } from "./connection.ts";
 import type { Policy } from "./policy.ts";

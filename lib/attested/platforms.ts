@@ -10,7 +10,7 @@ import {
   type SnpPlatformPins,
   type TdxPlatformPins,
   type Tpm2Identity,
-} from "@agentkeys/lib/evidence";
+} from "../evidence/index.ts";
 
 import { platformTraits } from "@agentkeys/lib/evidence/sev-snp/platform-info";
 
@@ -36,13 +36,13 @@ export interface PolicyPlatform {
 const types = ["tpm2", "aws-nitro", "sev-snp", "tdx", "azure-cvm", "soft"] as const satisfies EvidenceType[];
 
 /** What the rest of a policy says, and the files that it names. */
-interface Around {
+export interface Around {
   age: AgeLimits;
   measured: MeasuredCodes;
   lists: RevocationLists;
 }
 
-/** Reads an entry of `platforms`. @throws Problem POLICY_INVALID */
+/** Reads an entry of `platforms`. @throws PolicyRefused POLICY_INVALID */
 export function readPlatform(fields: PolicyFields, around: Around): PolicyPlatform {
   const type = fields.word("type", ...types);
   const platform = type === "tpm2" ? readTpm2(fields, around.measured) : fixed(readers[type](fields, around));

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 
-import type { NonEmpty, SnpRevocation } from "@agentkeys/lib/evidence";
+import type { NonEmpty, SnpRevocation } from "../evidence/index.ts";
 
 import { SHA256 } from "./pin-fields.ts";
 import { readGuardedBytes, UnreadableFile } from "./policy-files.ts";
@@ -20,7 +20,7 @@ export interface Revocation {
 
 /**
  * Reads how it is known that AMD has not revoked a processor's authority: `{ "authorities_sha256": [...] }`, or
- * `{ "lists": { "vcek": [files], "vlek": [files] } }`, whose contents `lists` has. @throws Problem POLICY_INVALID
+ * `{ "lists": { "vcek": [files], "vlek": [files] } }`, whose contents `lists` has. @throws PolicyRefused POLICY_INVALID
  */
 export function readRevocation(fields: PolicyFields, lists: RevocationLists): Revocation {
   const [name, another] = fields.names();
@@ -50,10 +50,10 @@ export function readRevocation(fields: PolicyFields, lists: RevocationLists): Re
   };
 }
 
-/** Reads the files that a policy's `revocation` names; paths are relative to `folder`, the policy's own. @throws Problem POLICY_INVALID */
-export async function readRevocationLists(policy: unknown, folder: string): Promise<RevocationLists> {
+/** Reads the files that a policy's `revocation` names; paths are relative to `folder`, the policy's own; `at` is where the policy stands in something larger. @throws PolicyRefused POLICY_INVALID */
+export async function readRevocationLists(policy: unknown, folder: string, at = ""): Promise<RevocationLists> {
   const lists = new Map<string, Uint8Array>();
-  for (const [path, revocation] of revocationsIn(policy)) {
+  for (const [path, revocation] of revocationsIn(policy, at)) {
     if (!isObject(revocation) || !isObject(revocation["lists"])) continue;
     for (const file of listFiles(new PolicyFields(`${path}.lists`, revocation["lists"]))) {
       lists.set(file.place, await readList(file.place, resolve(folder, file.path)));
@@ -79,13 +79,13 @@ function listFiles(fields: PolicyFields): ListFile[] {
 }
 
 /** Where one may stand: in a platform, or in the silicon below it. */
-function revocationsIn(policy: unknown): [path: string, revocation: unknown][] {
+function revocationsIn(policy: unknown, at: string): [path: string, revocation: unknown][] {
   const platforms = isObject(policy) ? policy["platforms"] : undefined;
   if (!Array.isArray(platforms)) return [];
   return (platforms as unknown[]).flatMap((platform, index): [string, unknown][] => {
     if (!isObject(platform)) return [];
     const { revocation, silicon } = platform;
-    const path = `platforms[${index}]`;
+    const path = `${at}platforms[${index}]`;
     return [
       [`${path}.revocation`, revocation],
       [`${path}.silicon.revocation`, isObject(silicon) ? silicon["revocation"] : undefined],

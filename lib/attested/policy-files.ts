@@ -2,8 +2,7 @@ import { constants } from "node:fs";
 import { open, realpath, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 
-import { Problem } from "../problem.ts";
-import { isSystemError } from "../state/trouble.ts";
+import { PolicyRefused } from "./policy-refused.ts";
 
 /** A file cannot be read. The message says why, in words that go on after its name. */
 export class UnreadableFile extends Error {
@@ -12,12 +11,12 @@ export class UnreadableFile extends Error {
 
 const MAX_BYTES = 256 * 1024;
 
-/** Reads a file that decides by itself which key service is believed: nobody else may be able to change it. @throws UnreadableFile, Problem POLICY_PERMISSIONS */
+/** Reads a file that decides by itself which key service is believed: nobody else may be able to change it. @throws UnreadableFile, PolicyRefused POLICY_PERMISSIONS */
 export async function readGuardedFile(path: string): Promise<string> {
   return (await readGuardedBytes(path)).toString("utf8");
 }
 
-/** The same, of one that is no text: one that is signed, and still must not be put back to an older one. @throws UnreadableFile, Problem POLICY_PERMISSIONS */
+/** The same, of one that is no text: one that is signed, and still must not be put back to an older one. @throws UnreadableFile, PolicyRefused POLICY_PERMISSIONS */
 export async function readGuardedBytes(path: string): Promise<Buffer> {
   await refuseOpenFolders(path);
   return await readFile(path, refuseOtherAuthors);
@@ -42,8 +41,9 @@ async function readFile(path: string, look: Look): Promise<Buffer> {
       await file.close();
     }
   } catch (error) {
-    if (error instanceof Problem || error instanceof UnreadableFile) throw error;
-    const why = isSystemError(error, "ENOENT") ? "it is not there" : "it cannot be opened";
+    if (error instanceof PolicyRefused || error instanceof UnreadableFile) throw error;
+    const why =
+      error instanceof Error && "code" in error && error.code === "ENOENT" ? "it is not there" : "it cannot be opened";
     throw new UnreadableFile(why, { cause: error });
   }
 }
@@ -59,13 +59,10 @@ async function refuseOpenFolders(path: string): Promise<void> {
     const found = await stat(folder).catch(() => undefined); // then the file cannot be read either, which says more
     const isSafe = found === undefined || (found.mode & 0o002) === 0 || (found.mode & 0o1000) !== 0;
     if (isSafe) continue;
-    throw new Problem(
+    throw new PolicyRefused(
       "POLICY_PERMISSIONS",
-      "configuration",
-      `Any user of this machine may replace files in ${folder}.`,
-      {
-        remedy: `Look whether ${path} still says what it should, then run \`chmod o-w ${folder}\`.`,
-      },
+      `Any user of this machine may replace files in ${folder}`,
+      `Look whether ${path} still says what it should, then run \`chmod o-w ${folder}\`.`,
     );
   }
 }
@@ -74,7 +71,9 @@ async function refuseOpenFolders(path: string): Promise<void> {
 function refuseOtherAuthors(path: string, found: { uid: number; mode: number }): void {
   if (process.getuid === undefined) return;
   if ((found.mode & 0o022) === 0 && [process.getuid(), 0].includes(found.uid)) return;
-  throw new Problem("POLICY_PERMISSIONS", "configuration", `Other users of this machine may change ${path}.`, {
-    remedy: `Look whether it still says what it should, then run \`chmod go-w ${path}\` as its owner, who must be you or root.`,
-  });
+  throw new PolicyRefused(
+    "POLICY_PERMISSIONS",
+    `Other users of this machine may change ${path}`,
+    `Look whether it still says what it should, then run \`chmod go-w ${path}\` as its owner, who must be you or root.`,
+  );
 }

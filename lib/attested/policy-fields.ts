@@ -1,16 +1,16 @@
-import type { NonEmpty } from "@agentkeys/lib/evidence/evidence";
+import type { NonEmpty } from "../evidence/evidence.ts";
 
-import { Problem } from "../problem.ts";
+import { PolicyRefused } from "./policy-refused.ts";
 
 /**
  * Takes the members out of one object of a policy. Each has to be taken, and be what it should be: a word that nobody understands might
- * have been meant to demand something. Faults are `Problem`s that name the place: `platforms[0].code.pcr11`.
+ * have been meant to demand something. Faults are `PolicyRefused`s that name the place: `platforms[0].code.pcr11`.
  */
 export class PolicyFields {
   readonly #path: string;
   readonly #left: Map<string, unknown>;
 
-  /** @throws Problem POLICY_INVALID when `value` is no object */
+  /** @throws PolicyRefused POLICY_INVALID when `value` is no object */
   constructor(path: string, value: unknown) {
     if (typeof value !== "object" || value === null || Array.isArray(value)) throw invalid(path, "must be an object");
     this.#path = path;
@@ -94,7 +94,7 @@ export class PolicyFields {
     });
   }
 
-  /** Has everything been taken? @throws Problem POLICY_INVALID */
+  /** Has everything been taken? @throws PolicyRefused POLICY_INVALID */
   end(): void {
     const [other] = this.#left.keys();
     if (other !== undefined) throw invalid(this.at(other), "is not known here");
@@ -107,8 +107,6 @@ function text(path: string, value: unknown, pattern: RegExp, what: string): stri
 }
 
 /** What is wrong with a policy, and where. */
-export function invalid(path: string, why: string): Problem {
-  return new Problem("POLICY_INVALID", "configuration", `The attestation policy cannot be used: ${path} ${why}.`, {
-    remedy: "Put the file that AGENTKEYS_ATTESTATION_POLICY names right; `agentkeys attest explain` reads it too.",
-  });
+export function invalid(path: string, why: string): PolicyRefused {
+  return new PolicyRefused("POLICY_INVALID", path === "" ? why : `${path} ${why}`);
 }

@@ -1,10 +1,10 @@
 import { type Client, createClient } from "@connectrpc/connect";
 
 import { type GetAttestationResponse, KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
-import type { Clock } from "@agentkeys/lib/clock";
-import { type ActivatedKey, beginActivation, type Evidence, mediaTypes } from "@agentkeys/lib/evidence";
-import type { RandomBytes } from "@agentkeys/lib/random";
-import { connectTransport } from "@agentkeys/lib/rpc";
+import type { Clock } from "../clock.ts";
+import { type ActivatedKey, beginActivation, type Evidence, mediaTypes } from "../evidence/index.ts";
+import type { RandomBytes } from "../random.ts";
+import { connectTransport } from "../rpc/index.ts";
 
 import type { Asked } from "./appraise.ts";
 import type { Connection } from "./connection.ts";

@@ -1,9 +1,9 @@
 import { createPublicKey, type KeyObject } from "node:crypto";
 import { resolve } from "node:path";
 
-import type { NonEmpty, Pin } from "@agentkeys/lib/evidence";
-import { MeasurementsRefused, verifyMeasurements } from "@agentkeys/lib/evidence/measurements";
-import { es256KeyOf, keyFingerprint } from "@agentkeys/lib/evidence/release-key";
+import type { NonEmpty, Pin } from "../evidence/index.ts";
+import { MeasurementsRefused, verifyMeasurements } from "../evidence/measurements.ts";
+import { es256KeyOf, keyFingerprint } from "../evidence/release-key.ts";
 
 import { SHA256 } from "./pin-fields.ts";
 import { readGuardedFile, readSignedFile, UnreadableFile } from "./policy-files.ts";
@@ -24,9 +24,9 @@ const measurable = new Set<unknown>(["tpm2", "azure-cvm"]);
 
 /**
  * Reads the measurements that a policy names, `"code": { "measurements_from": { "file", "release_key", "releases" } }`. Paths are relative to
- * `folder`, the policy's own. @throws Problem POLICY_INVALID, POLICY_PERMISSIONS
+ * `folder`, the policy's own; `place` is where the policy stands in something larger, with a full stop. @throws PolicyRefused POLICY_INVALID, POLICY_PERMISSIONS
  */
-export async function readMeasuredCodes(policy: unknown, folder: string): Promise<MeasuredCodes> {
+export async function readMeasuredCodes(policy: unknown, folder: string, place = ""): Promise<MeasuredCodes> {
   const codes = new Map<string, MeasuredCode>();
   const platforms = isObject(policy) ? policy["platforms"] : undefined;
   if (!Array.isArray(platforms)) return codes;
@@ -34,10 +34,11 @@ export async function readMeasuredCodes(policy: unknown, folder: string): Promis
     if (!isObject(platform) || !measurable.has(platform["type"])) continue;
     const code = platform["code"];
     if (!isObject(code) || !Object.hasOwn(code, "measurements_from")) continue;
-    const fields = new PolicyFields(`platforms[${index}].code`, code);
+    const at = `${place}platforms[${index}].code`;
+    const fields = new PolicyFields(at, code);
     const from = fields.object("measurements_from");
     fields.end();
-    codes.set(`platforms[${index}].code`, await readMeasurements(from, folder));
+    codes.set(at, await readMeasurements(from, folder));
   }
   return codes;
 }
