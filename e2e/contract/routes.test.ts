@@ -18,6 +18,9 @@ AccountService/StepUp                POST /v1/account/step-up            RESTRIC
 AccountService/UnfreezeAccount       POST /v1/account/unfreeze           RESTRICTED_IDENTITY_SESSION
 AccountService/UnlinkIdentity        POST /v1/account/identities/unlink  RESTRICTED_IDENTITY_SESSION
 AccountService/WhoAmI                GET  /v1/account                    RESTRICTED_IDENTITY_SESSION
+BackupService/DepositShare           POST /tee/backup/deposit            ANYONE
+BackupService/GetBackupChallenge     POST /tee/backup/challenge          ANYONE
+BackupService/RecoverShare           POST /tee/backup/recover            ANYONE
 BrokerService/LinkWallet             POST /v1/wallet/link                IDENTITY_SESSION
 BrokerService/MintOidcJwt            POST /v1/mint-oidc-jwt              WALLET_SESSION
 BrokerService/StartWalletAuth        POST /v1/auth/wallet/start          OPTIONAL_IDENTITY_SESSION

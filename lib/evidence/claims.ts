@@ -134,7 +134,8 @@ function parseIdentityKey(name: string): Uint8Array {
   return Buffer.from(name.slice("ed25519:".length), "hex");
 }
 
-function parseSettings(value: JsonValue): Record<string, SettingValue> {
+/** @throws AttestationError MALFORMED */
+export function parseSettings(value: JsonValue): Record<string, SettingValue> {
   const object = new Members("settings", value);
   const settings: Record<string, SettingValue> = {};
   for (const name of object.names()) {

@@ -68,6 +68,10 @@ const codes: Record<ErrorReason, Code> = {
   [ErrorReason.CHALLENGE_TOKEN_INVALID]: Code.PermissionDenied,
   [ErrorReason.MESSAGE_NOT_ALLOWED]: Code.PermissionDenied,
   [ErrorReason.LOG_POSITION_UNKNOWN]: Code.NotFound,
+  [ErrorReason.PEER_REFUSED]: Code.PermissionDenied,
+  [ErrorReason.SHARE_REFUSED]: Code.InvalidArgument,
+  [ErrorReason.SHARE_NOT_FOUND]: Code.NotFound,
+  [ErrorReason.RECOVERY_TICKET_REFUSED]: Code.PermissionDenied,
 
   [ErrorReason.STORE_UNAVAILABLE]: Code.Unavailable,
   [ErrorReason.SHUTTING_DOWN]: Code.Unavailable,

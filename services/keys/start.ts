@@ -1,3 +1,4 @@
+import { BackupService } from "@agentkeys/gen/agentkeys/keys/v1/backup_service_pb";
 import { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
 import { SignLogService } from "@agentkeys/gen/agentkeys/keys/v1/sign_log_service_pb";
 import { type Clock, systemClock } from "@agentkeys/lib/clock";
@@ -59,11 +60,13 @@ export async function startKeyService(
     service: "keys",
     metrics: (openConnections) => createCallMetrics(registry, openConnections),
     listen: settings.listen,
-    services: [KeyService, SignLogService],
+    services: [KeyService, SignLogService, BackupService],
     routes: (router) =>
       router
         .service(KeyService, createKeyService({ engine, signLog: createCountingLog(signLog, registry) }))
-        .service(SignLogService, createSignLogService(undefined)),
+        .service(SignLogService, createSignLogService(undefined))
+        // Only a TEE worker keeps shares of others: nothing of it is here.
+        .service(BackupService, {}),
     interceptors: [admission],
     readiness,
     log,

@@ -23,7 +23,9 @@ export type LogEvent =
   /** It was closed in good order; after it the counter covers every entry. */
   | { op: "close" }
   /** An operator let a log go on that is not the one that the counter knew. */
-  | { op: "accept-rollback"; found: bigint; expected: bigint };
+  | { op: "accept-rollback"; found: bigint; expected: bigint }
+  /** A share of another worker's master secret is about to be given to a machine that a recovery ticket names. */
+  | { op: "give-out-share"; backup: string; index: number; machine: string; ticket_iat: number; ticket_exp: number };
 
 /** The entry of a request for a signature: canonical JSON (RFC 8785), with the message's hash alone. */
 export function encodeSignEntry(record: SignRecord, place: EntryPlace): Uint8Array {
@@ -39,9 +41,8 @@ export function encodeSignEntry(record: SignRecord, place: EntryPlace): Uint8Arr
 }
 
 export function encodeLogEvent(event: LogEvent, place: EntryPlace): Uint8Array {
-  const { op } = event;
-  if (op !== "accept-rollback") return encode(place, { op });
-  return encode(place, { op, found: String(event.found), expected: String(event.expected) });
+  if (event.op !== "accept-rollback") return encode(place, { ...event });
+  return encode(place, { op: event.op, found: String(event.found), expected: String(event.expected) });
 }
 
 /** The counter that an entry names. @throws Error when this is no entry of ours. */

@@ -26,6 +26,8 @@ export interface LogHead {
 /** The durable record of signatures as a Merkle tree. `openMerkleSignLog` opens one. */
 export interface MerkleSignLog extends SignLog, ProvableLog {
   append(record: SignRecord): Promise<{ index: bigint }>;
+  /** Writes down what is no request for a signature. @throws Failure SIGN_LOG_UNAVAILABLE */
+  note(event: LogEvent): Promise<void>;
   readonly head: Readonly<LogHead>;
   /** Whether it goes on from another log than the counter knew, which an operator accepted. */
   readonly isAccepted: boolean;

@@ -7,6 +7,9 @@
  *     absent       used                 any               refuse  STATE_MISSING: a wiped disk mints no new wallets
  *     present      any                  any               open; never anything else
  *
+ * A worker that is set up with a backup, and was told to recover from it, does that where there is no state file, whatever the counter
+ * says: what comes of it is the master secret that there was, or nothing.
+ *
  * and of whether the disk is the newest one:
  *
  *     the state's counter   →
@@ -23,6 +26,10 @@ export type BootRefusal =
   | "ROLLED_BACK"
   /** Another worker that runs uses the folder. */
   | "IN_USE"
+  /** There is no master secret yet, and it may not be used before every custodian has its share. */
+  | "BACKUP_INCOMPLETE"
+  /** The custodians did not give back what they were given. */
+  | "RECOVERY_REFUSED"
   /** The machine makes no evidence: no daemon would believe the worker. */
   | "NO_EVIDENCE"
   /** An operator asked to retire the release that runs. */
@@ -47,11 +54,13 @@ export interface BootFacts {
   /** The NV genesis counter; "none" where the platform has no counters at all. */
   genesis: "untouched" | "used" | "none";
   allowGenesis: boolean;
+  recover: boolean;
 }
 
 /** @throws BootRefused */
-export function decideBoot({ stateFile, genesis, allowGenesis }: BootFacts): "genesis" | "open" {
+export function decideBoot({ stateFile, genesis, allowGenesis, recover }: BootFacts): "genesis" | "recover" | "open" {
   if (stateFile === "present") return "open";
+  if (recover) return "recover";
   if (genesis === "used") {
     throw new BootRefused(
       "STATE_MISSING",

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { BootRefused, decideBoot, decideRollback } from "./boot-decision.ts";
 import { boot, type Booted, type BootParts } from "./genesis.ts";
 import { deriveFor } from "./root-key.ts";
-import { UnsealRefused } from "./sealer.ts";
+import { type RootKeyVault, UnsealRefused } from "./sealer.ts";
 import { createStateFile } from "./state-file.ts";
 import {
   countersOf,
@@ -65,7 +65,10 @@ describe("the rule", () => {
     for (const stateFile of ["absent", "present"] as const) {
       for (const used of ["untouched", "used", "none"] as const) {
         for (const allowGenesis of [true, false]) {
-          const decide = (): string => decideBoot({ stateFile, genesis: used, allowGenesis });
+          const decide = (): string => decideBoot({ stateFile, genesis: used, allowGenesis, recover: false });
+          expect(decideBoot({ stateFile, genesis: used, allowGenesis, recover: true })).toBe(
+            stateFile === "present" ? "open" : "recover",
+          );
           if (stateFile === "present") expect(decide()).toBe("open");
           else if (used !== "used" && allowGenesis) expect(decide()).toBe("genesis");
           else expect(decide).toThrow(BootRefused);
@@ -194,6 +197,40 @@ describe("a worker", () => {
     expect((await boot(partsOf(machine))).state.logHead?.size).toBe(3n);
   });
 
+  test("brings back the master secret of its backup where there is no state, and nowhere else", async () => {
+    const master = Buffer.alloc(32, 7);
+    const recovering = (): BootParts => partsOf(machine, { recover: () => openVault().bringIn(Buffer.from(master)) });
+    const recovered = await boot(recovering());
+    expect(recovered.how).toBe("recovered");
+    expect(machine.counters.genesis).toBe(41n);
+    expect((await boot(recovering())).how).toBe("opened");
+    // The disk of the same machine is lost: its counter refuses another master secret, and lets this one come back.
+    machine.files.clear();
+    expect(await refusalOf(genesis(machine))).toContain("restore the state file");
+    const again = await boot(recovering());
+    expect(await fingerprint(again)).toBe(await fingerprint(recovered));
+    expect(machine.counters.genesis).toBe(41n);
+    // One that does not come back leaves nothing.
+    machine.files.clear();
+    const refused = new BootRefused("RECOVERY_REFUSED", "no custodian answers");
+    const parts = partsOf(machine, { allowGenesis: true, recover: () => Promise.reject(refused) });
+    expect(await refusalOf(boot(parts))).toBe("no custodian answers");
+    expect(machine.files.size).toBe(0);
+  });
+
+  test("is made as its backup wants it, and only where one may be made", async () => {
+    let made = 0;
+    const create = () => {
+      made += 1;
+      return openVault().bringIn(Buffer.alloc(32, 9));
+    };
+    expect(await refusalOf(boot(partsOf(machine, { create })))).toContain("--allow-genesis");
+    expect(made).toBe(0);
+    const { how } = await boot(partsOf(machine, { create, allowGenesis: true }));
+    await boot(partsOf(machine, { create, allowGenesis: true }));
+    expect([how, made]).toEqual(["genesis", 1]);
+  });
+
   test("notices another process that moves its counter", async () => {
     const { state } = await genesis(machine);
     machine.counters.rollback = (machine.counters.rollback ?? 0n) + 2n;
@@ -233,6 +270,20 @@ describe("a process that ends at any step", () => {
     }
     expect(steps).toContain("in the middle of writing");
     expect(steps.at(-1)).toBe("after genesis increment");
+  });
+
+  test("of a recovery leaves nothing, or what the next boot finishes", async () => {
+    const recover = (): ReturnType<RootKeyVault["bringIn"]> => openVault().bringIn(Buffer.alloc(32, 7));
+    for (let at = 0; ; at++) {
+      const machine = memoryMachine();
+      const ended = await endAt(at, (hook) => boot(partsOf(machine, { recover }, hook)));
+      const next = await boot(partsOf(machine, { recover }));
+      const after = await boot(partsOf(machine));
+      expect(await fingerprint(after)).toBe(await fingerprint(next));
+      expect(machine.counters.genesis).toBe(41n);
+      if (ended === undefined) break;
+      expect(at).toBeLessThan(30);
+    }
   });
 
   test("of a later boot or a checkpoint leaves the older state or the newer one, both of which open", async () => {

@@ -11,9 +11,9 @@
  */
 import type { Clock } from "@agentkeys/lib/clock";
 
-import { BootRefused, decideBoot, decideRollback } from "./boot-decision.ts";
+import { type BootFacts, BootRefused, decideBoot, decideRollback } from "./boot-decision.ts";
 import { formerOf, isSameKey, readBack, sealedAnew } from "./reseal.ts";
-import type { FormerVault, MonotonicCounter, RootKey, RootKeyVault } from "./sealer.ts";
+import type { FormerVault, MonotonicCounter, RootKey, RootKeyVault, SealedRootKey } from "./sealer.ts";
 import type { LogHead, ReadState, StateFile, TeeState } from "./state-file.ts";
 
 export interface Counters {
@@ -32,6 +32,10 @@ export interface BootParts {
   counters: Counters | "none";
   /** Whether a master secret may be made if there is none. Given by a person, once. */
   allowGenesis: boolean;
+  /** Makes a new root key, sealed. Absent: as the vault does by itself. */
+  create?: () => Promise<SealedRootKey>;
+  /** Brings the root key back from its backup, and seals it. Given by a person, once; present only where there is a backup. */
+  recover?: () => Promise<SealedRootKey>;
   /** The value of the NV counter at which an older disk is accepted, once. */
   acceptRollback?: bigint;
   /** Names this boot, for people. */
@@ -45,7 +49,7 @@ export interface Booted {
   state: StateKeeper;
   /** The sealed root key, as it is on the disk now. */
   blob: Uint8Array;
-  how: "genesis" | "opened" | "rollback-accepted";
+  how: "genesis" | "recovered" | "opened" | "rollback-accepted";
   /** It was opened by the former vault, and no older copy of the blob opens any more. */
   resealed: boolean;
 }
@@ -65,19 +69,26 @@ export interface StateKeeper {
 /** @throws BootRefused, UnsealRefused */
 export async function boot(parts: BootParts): Promise<Booted> {
   const found = await parts.file.read();
-  const { counters, allowGenesis } = parts;
+  const { counters, allowGenesis, vault, create = () => vault.create(), recover } = parts;
   const genesis = counters === "none" ? "none" : (await counters.genesis.read()) === undefined ? "untouched" : "used";
-  const decision = decideBoot({ stateFile: found === undefined ? "absent" : "present", genesis, allowGenesis });
-  if (decision === "genesis" || found === undefined) return makeMaster(parts);
-  return openMaster(parts, found, genesis === "untouched");
+  const stateFile = found === undefined ? "absent" : "present";
+  const decision = decideBoot({ stateFile, genesis, allowGenesis, recover: recover !== undefined });
+  if (found !== undefined) return openMaster(parts, found, genesis === "untouched");
+  if (decision !== "recover" || recover === undefined) return makeMaster(parts, "genesis", create, genesis);
+  return makeMaster(parts, "recovered", recover, genesis);
 }
 
 /** Sealed, on the disk, read back and opened: only then is it used, and the genesis counter says that it exists. */
-async function makeMaster(parts: BootParts): Promise<Booted> {
+async function makeMaster(
+  parts: BootParts,
+  how: "genesis" | "recovered",
+  make: () => Promise<SealedRootKey>,
+  genesis: BootFacts["genesis"],
+): Promise<Booted> {
   const { file, vault, counters, bootId, clock } = parts;
   const counter =
     counters === "none" ? undefined : ((await counters.rollback.read()) ?? (await counters.rollback.increment()));
-  const { blob, key: made } = await vault.create();
+  const { blob, key: made } = await make();
   let key: RootKey | undefined;
   try {
     const written: TeeState = {
@@ -93,8 +104,8 @@ async function makeMaster(parts: BootParts): Promise<Booted> {
     key = await vault.open(found.unverified.blob);
     const state = await found.verify(key);
     if (!(await isSameKey(made, key))) throw new Error("the sealed root key opens to another one than was sealed");
-    if (counters !== "none") await counters.genesis.increment();
-    return { key, state: keeper(parts, state, key), blob: state.blob, how: "genesis", resealed: false };
+    if (counters !== "none" && genesis === "untouched") await counters.genesis.increment();
+    return { key, state: keeper(parts, state, key), blob: state.blob, how, resealed: false };
   } catch (error) {
     key?.destroy();
     throw error;

@@ -40,6 +40,8 @@ export interface Hardware {
   /** The sign log's own. */
   logCounter: MonotonicCounter | "none";
   provider: EvidenceProvider;
+  /** What a master secret is made of, beside the kernel's randomness. */
+  hardwareRandom: HardwareRandom;
   close: () => Promise<void>;
 }
 
@@ -82,8 +84,10 @@ export async function openHardware(settings: TeeSettings, dependencies: Hardware
           "one into the others, and open it",
       );
     }
+    const hardwareRandom = tpm === undefined ? (dependencies.withoutTpm ?? deviceRandom()) : tpmRandom(tpm);
     return {
-      ...(await vaultsOf(settings, tpm, dependencies, (step) => undo.push(step))),
+      hardwareRandom,
+      ...(await vaultsOf(settings, tpm, { ...dependencies, hardwareRandom }, (step) => undo.push(step))),
       counters: tpm === undefined ? "none" : nvCounters(tpm),
       logCounter: tpm === undefined ? "none" : nvCounter(tpm, NV_LOG),
       provider: await providerOf(settings, tpm, dependencies).catch((error: unknown) => {
@@ -137,10 +141,9 @@ function sealedTo(seal: SealSettings): string {
 async function vaultsOf(
   { seal, rootKey }: TeeSettings,
   tpm: Tpm | undefined,
-  { random, withoutTpm, kms = awsKms }: HardwareDependencies,
+  { random, hardwareRandom, kms = awsKms }: HardwareDependencies & { hardwareRandom: HardwareRandom },
   undo: (step: () => void) => void,
 ): Promise<Pick<Hardware, "vault" | "former" | "floor">> {
-  const hardwareRandom = tpm === undefined ? (withoutTpm ?? deviceRandom()) : tpmRandom(tpm);
   const sealed = (sealer: Sealer): RootKeyVault => sealedVault({ sealer, hardwareRandom, random });
   if (seal.by === "aws-kms") {
     const [{ createKmsSealer }, { attestKeyIn }] = await Promise.all([

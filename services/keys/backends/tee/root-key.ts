@@ -13,6 +13,10 @@ export const keyUse = {
   identity: "agentkeys-identity-key-v1",
   /** Authenticates the state file. */
   state: "agentkeys-tee-state-v1",
+  /** Authenticates the record of this worker's own backup. */
+  backup: "agentkeys-backup-record-v1",
+  /** With a colon and a backup's id: seals a share that is kept for another worker. */
+  share: "agentkeys-kept-share-v1",
 } as const;
 
 export type KeyUse = keyof typeof keyUse;

@@ -3,7 +3,7 @@ import { hkdfSync } from "node:crypto";
 import type { RandomBytes } from "@agentkeys/lib/random";
 
 import { memoryRootKey } from "./root-key.ts";
-import type { FormerVault, RootKeyVault, Sealer } from "./sealer.ts";
+import type { FormerVault, RootKeyVault, SealedRootKey, Sealer } from "./sealer.ts";
 
 /** Where 32 more bytes of randomness come from: the TPM's own generator, or whatever the platform has. */
 export type HardwareRandom = (length: number) => Promise<Uint8Array>;
@@ -14,46 +14,70 @@ const MASTER_INFO = "agentkeys-master-v1";
 const PURPOSE = Buffer.from("agentkeys/root-key/v1");
 
 /**
- * A master secret that a sealer keeps and that is in memory while the worker runs. It is made of the hardware's randomness and the
- * kernel's together, so that one of them being bad, or one that somebody chose, does not make it known.
+ * 32 bytes, made of the hardware's randomness and the kernel's together, so that one of them being bad, or one that somebody chose, does
+ * not make them known. The caller zeroes them.
  */
+export async function makeMasterSecret(sources: {
+  hardwareRandom: HardwareRandom;
+  random: RandomBytes;
+}): Promise<Buffer> {
+  const entropy = Buffer.alloc(2 * MASTER_BYTES);
+  try {
+    const parts = [await sources.hardwareRandom(MASTER_BYTES), sources.random(MASTER_BYTES)];
+    parts.forEach((bytes, i) => {
+      entropy.set(bytes, i * MASTER_BYTES);
+      bytes.fill(0);
+    });
+    const made = new Uint8Array(hkdfSync("sha256", entropy, new Uint8Array(), MASTER_INFO, MASTER_BYTES));
+    const master = Buffer.alloc(MASTER_BYTES);
+    master.set(made);
+    made.fill(0);
+    return master;
+  } finally {
+    entropy.fill(0);
+  }
+}
+
+/** A master secret that a sealer keeps and that is in memory while the worker runs. */
 export function sealedVault(parts: {
   sealer: Sealer;
   hardwareRandom: HardwareRandom;
   random: RandomBytes;
 }): RootKeyVault {
-  const { sealer, hardwareRandom, random } = parts;
+  const { sealer } = parts;
+  const bringIn = async (masterSecret: Uint8Array): Promise<SealedRootKey> => {
+    const master = Buffer.alloc(MASTER_BYTES);
+    try {
+      const blob = await sealer.seal(masterSecret, PURPOSE);
+      master.set(masterSecret);
+      return { blob, key: memoryRootKey(master) };
+    } finally {
+      master.fill(0);
+    }
+  };
+  const reveal = (blob: Uint8Array): Promise<Buffer> => sealer.unseal(blob, PURPOSE);
   return {
     type: sealer.type,
     create: async () => {
-      const entropy = Buffer.alloc(2 * MASTER_BYTES);
-      const master = Buffer.alloc(MASTER_BYTES);
+      const master = await makeMasterSecret(parts);
       try {
-        const sources = [await hardwareRandom(MASTER_BYTES), random(MASTER_BYTES)];
-        sources.forEach((bytes, i) => {
-          entropy.set(bytes, i * MASTER_BYTES);
-          bytes.fill(0);
-        });
-        const made = new Uint8Array(hkdfSync("sha256", entropy, new Uint8Array(), MASTER_INFO, MASTER_BYTES));
-        master.set(made);
-        made.fill(0);
-        const blob = await sealer.seal(master, PURPOSE);
-        return { blob, key: memoryRootKey(master) };
+        return await bringIn(master);
       } finally {
-        entropy.fill(0);
         master.fill(0);
       }
     },
     ...(sealer.isSealedFor && { isSealedFor: sealer.isSealedFor.bind(sealer) }),
     ...(sealer.retireOlder && { retireOlder: sealer.retireOlder.bind(sealer) }),
+    bringIn,
     open: async (blob) => {
-      const master = await sealer.unseal(blob, PURPOSE);
+      const master = await reveal(blob);
       try {
         return memoryRootKey(master);
       } finally {
         master.fill(0);
       }
     },
+    reveal,
   };
 }
 

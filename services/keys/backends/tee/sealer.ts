@@ -38,13 +38,23 @@ export interface RootKey {
   destroy(): void;
 }
 
+/** A root key, which whoever gets it destroys, and the blob that opens it again. */
+export interface SealedRootKey {
+  blob: Uint8Array;
+  key: RootKey;
+}
+
 /** Makes a root key once and opens it ever after. */
 export interface RootKeyVault {
   readonly type: string;
-  /** A new root key and the blob that opens it again. The caller destroys the key. */
-  create(): Promise<{ blob: Uint8Array; key: RootKey }>;
+  /** A new root key. */
+  create(): Promise<SealedRootKey>;
+  /** The root key of a master secret (32 bytes) that there is already, and that stays the caller's to zero. */
+  bringIn(masterSecret: Uint8Array): Promise<SealedRootKey>;
   /** @throws UnsealRefused */
   open(blob: Uint8Array): Promise<RootKey>;
+  /** The master secret itself, which the caller zeroes. Absent where it never comes out again. @throws UnsealRefused */
+  reveal?: (blob: Uint8Array) => Promise<Buffer>;
   /** Whether a blob of this type is one that this very vault opens, and not another release key's; absent where a type has one vault. */
   isSealedFor?(blob: Uint8Array): boolean;
   /**

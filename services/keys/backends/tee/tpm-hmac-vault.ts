@@ -2,23 +2,17 @@ import { hmac, template, type Tpm, type TpmPublic } from "@agentkeys/lib/tpm2";
 
 import { deriveFor, extractKey, rootKeyOver } from "./root-key.ts";
 import type { SealPolicy } from "./seal-policy.ts";
-import type { RootKey, RootKeyVault } from "./sealer.ts";
+import type { RootKey, RootKeyVault, SealedRootKey } from "./sealer.ts";
 import { formatTpm2Blob, parseTpm2Blob, type Tpm2Blob } from "./tpm2-blob.ts";
 import { checkMaker, isSealedFor, useUnderPolicy, wrapUnderPolicy } from "./tpm2-object.ts";
-
-/** A vault whose key stays inside the TPM. */
-export interface TpmHmacVault extends RootKeyVault {
-  /** Brings a known master secret in, from which the same wallets follow. It is the caller's to zero. */
-  bringIn(masterSecret: Uint8Array): Promise<{ blob: Uint8Array; key: RootKey }>;
-}
 
 /**
  * The pseudorandom key of HKDF as an HMAC key of the TPM: TPM2_HMAC of `info || counter` is HKDF-Expand, so the key that everything
  * is made of is never in memory, and one wallet's key is for the length of a signature. Each derivation is a round of commands with
  * the TPM: milliseconds with a software TPM, tens to hundreds with a chip.
  */
-export function tpmHmacVault({ tpm, policy }: { tpm: Tpm; policy: SealPolicy }): TpmHmacVault {
-  async function made(blob: Tpm2Blob): Promise<{ blob: Uint8Array; key: RootKey }> {
+export function tpmHmacVault({ tpm, policy }: { tpm: Tpm; policy: SealPolicy }): RootKeyVault {
+  async function made(blob: Tpm2Blob): Promise<SealedRootKey> {
     return { blob: formatTpm2Blob(blob), key: await opened(blob) };
   }
 
