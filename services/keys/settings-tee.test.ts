@@ -87,6 +87,19 @@ describe("the TEE worker's settings", () => {
     expect(problems(changes).join("\n")).toContain(words);
   });
 
+  test("may name a backup, and whose shares are kept: files that are there", () => {
+    const [backup, custody] = [join(folder, "backup.json"), join(folder, "custody.json")];
+    writeFileSync(backup, "{}");
+    writeFileSync(custody, "[]");
+    expect(readTeeSettings({ ...least, AGENTKEYS_TEE_BACKUP: backup, AGENTKEYS_TEE_CUSTODY: custody })).toMatchObject({
+      backup: { path: backup, text: "{}" },
+      custody: { path: custody, text: "[]" },
+    });
+    expect(problems({ AGENTKEYS_TEE_BACKUP: join(folder, "nowhere") })).toEqual([
+      expect.stringContaining("AGENTKEYS_TEE_BACKUP names a file that cannot be read"),
+    ]);
+  });
+
   test("a release key comes with its approvals, and not beside exact PCRs", () => {
     const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
     const [key, approvals] = [join(folder, "key.pem"), join(folder, "approvals.json")];
@@ -246,6 +259,11 @@ describe("the command line", () => {
       acceptRollback: 7n,
       retireReleasesBefore: 3,
     });
+    expect(readTeeFlags(["--recover=/disk/recovery-ticket"])).toEqual({
+      allowGenesis: false,
+      recoveryTicket: "/disk/recovery-ticket",
+    });
+    expect(() => readTeeFlags(["--recover=ticket", "--allow-genesis"])).toThrow("say one of them");
   });
 
   test.each([

@@ -4,6 +4,7 @@ import { type Environment, readSettings, type Setting, SettingError, SettingsErr
 import { serviceHelp } from "@agentkeys/lib/settings/help";
 import {
   baseUrl,
+  fileContents,
   isLoopback,
   integer,
   type ListenAddress,
@@ -16,6 +17,7 @@ import {
 } from "@agentkeys/lib/settings/kinds";
 import { settingNames } from "@agentkeys/lib/settings/names";
 
+import type { SettingsFile } from "./backends/tee/backup/plan.ts";
 import { type HardwareSettings, hardwareSettings, readHardwareSettings } from "./settings-tee-hardware.ts";
 
 /** What the TEE worker is started with. */
@@ -33,6 +35,10 @@ export interface TeeSettings extends HardwareSettings {
   stateFolder: string;
   /** Whether other messages are signed than sign-ins that the broker asked for; shows in the evidence. */
   generalMessages: boolean;
+  /** The file that says whom this worker's master secret is backed up to; absent: to nobody. */
+  backup?: SettingsFile;
+  /** The file that says whose shares this worker keeps; absent: nobody's. */
+  custody?: SettingsFile;
   /** How often at most the TPM's counter is increased for the log, in milliseconds. */
   countEveryMs: number;
   /** Where what is counted can be scraped, on this machine only; absent: nowhere. */
@@ -46,6 +52,8 @@ export interface TeeFlags {
   acceptRollback?: bigint;
   /** A security version: releases of lower ones open the seal no more, once this start has come to its end. */
   retireReleasesBefore?: number;
+  /** The file with the recovery ticket: where there is no state, the master secret is brought back from its backup. */
+  recoveryTicket?: string;
 }
 
 const declared = {
@@ -67,6 +75,8 @@ const declared = {
     "no" as const,
   ),
   AGENTKEYS_TEE_COUNT_EVERY_MS: optional("how often the TPM counts for the log", integer(0, 3_600_000), 1000),
+  AGENTKEYS_TEE_BACKUP: optional("file that says whom the master secret is backed up to", namedFile, undefined),
+  AGENTKEYS_TEE_CUSTODY: optional("file that says whose shares are kept", namedFile, undefined),
   AGENTKEYS_TEE_INSECURE_BROKER: optional(
     "DEV ONLY: whether the broker may be spoken to in cleartext",
     oneOf("development"),
@@ -143,6 +153,8 @@ export function readTeeSettings(env: Environment): TeeSettings {
     ...hardware,
     generalMessages: values.AGENTKEYS_TEE_GENERAL_MESSAGES === "yes",
     countEveryMs: values.AGENTKEYS_TEE_COUNT_EVERY_MS,
+    ...(values.AGENTKEYS_TEE_BACKUP && { backup: values.AGENTKEYS_TEE_BACKUP }),
+    ...(values.AGENTKEYS_TEE_CUSTODY && { custody: values.AGENTKEYS_TEE_CUSTODY }),
     ...(metricsListen && { metricsListen }),
     logLevel: values.AGENTKEYS_KEYS_LOG_LEVEL,
   };
@@ -182,8 +194,15 @@ export function readTeeFlags(args: readonly string[]): TeeFlags {
         "allow-genesis": { type: "boolean", default: false },
         "accept-rollback": { type: "string" },
         "retire-releases-before": { type: "string" },
+        recover: { type: "string" },
       },
     });
+    const { recover } = values;
+    if (recover !== undefined && values["allow-genesis"]) {
+      throw new SettingsError([
+        "--recover brings a master secret back, --allow-genesis makes another one: say one of them",
+      ]);
+    }
     const counter = values["accept-rollback"];
     if (counter !== undefined && !/^\d{1,20}$/.test(counter)) {
       throw new SettingsError(["--accept-rollback must name the counter that the refusal names"]);
@@ -196,13 +215,18 @@ export function readTeeFlags(args: readonly string[]): TeeFlags {
       allowGenesis: values["allow-genesis"],
       ...(counter !== undefined && { acceptRollback: BigInt(counter) }),
       ...(retireBefore !== undefined && { retireReleasesBefore: Number(retireBefore) }),
+      ...(recover !== undefined && { recoveryTicket: recover }),
     };
   } catch (error) {
     if (error instanceof SettingsError) throw error;
     throw new SettingsError([
-      "the command line may only say --allow-genesis, --accept-rollback=COUNTER, or --retire-releases-before=VERSION",
+      "the command line may only say --allow-genesis, --recover=TICKET_FILE, --accept-rollback=COUNTER, or --retire-releases-before=VERSION",
     ]);
   }
+}
+
+function namedFile(path: string): SettingsFile {
+  return { path, text: fileContents(path).toString("utf8") };
 }
 
 function signerName(name: string): string {

@@ -1,15 +1,16 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 
-import { createClient } from "@connectrpc/connect";
+import { Code, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { BackupService } from "@agentkeys/gen/agentkeys/keys/v1/backup_service_pb";
 import { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
 import { claimsDigest, parseClaims } from "@agentkeys/lib/evidence/claims";
 import { softVerifier } from "@agentkeys/lib/evidence/soft";
@@ -58,11 +59,9 @@ describe.skipIf(!hasSwtpm("the TEE worker's start", process.env))("the TEE worke
   const start = (allowGenesis: boolean, changes: Record<string, string> = {}): Promise<RunningTeeWorker> =>
     startTeeWorker(readTeeSettings({ ...env, ...changes }), { allowGenesis }, { log });
 
-  const clientOf = (server: RunningServer) =>
-    createClient(
-      KeyService,
-      createConnectTransport({ baseUrl: server.url, httpVersion: "2", nodeOptions: { rejectUnauthorized: false } }),
-    );
+  const transportTo = (server: RunningServer) =>
+    createConnectTransport({ baseUrl: server.url, httpVersion: "2", nodeOptions: { rejectUnauthorized: false } });
+  const clientOf = (server: RunningServer) => createClient(KeyService, transportTo(server));
 
   /** Runs main-tee.ts as a process of its own; gives its status and what it said. */
   async function run(changes: Record<string, string>, ...args: string[]): Promise<{ code: number; text: string }> {
@@ -98,9 +97,18 @@ describe.skipIf(!hasSwtpm("the TEE worker's start", process.env))("the TEE worke
     expect(cleartext).toMatchObject({ code: 78 });
     expect(cleartext.text).toContain("AGENTKEYS_KEYS_BROKER_URL must begin with https://, except on loopback");
 
+    const plan = join(folder, "backup.json");
+    writeFileSync(plan, JSON.stringify({ version: 1, threshold: 2 }));
+    const noPlan = await run({ AGENTKEYS_TEE_BACKUP: plan }, "--allow-genesis");
+    expect(noPlan).toMatchObject({ code: 78 });
+    expect(noPlan.text).toContain("AGENTKEYS_TEE_BACKUP names a file that cannot be used: recovery_key is missing");
+
     const refused = await run({});
     expect(refused).toMatchObject({ code: 42 });
     expect(refused.text).toContain("GENESIS_NOT_ALLOWED");
+    const withoutBackup = await run({}, `--recover=${plan}`);
+    expect(withoutBackup).toMatchObject({ code: 42 });
+    expect(withoutBackup.text).toContain("--recover needs AGENTKEYS_TEE_BACKUP");
     expect(readdirSync(join(folder, "state"))).toEqual([]);
   });
 
@@ -164,6 +172,11 @@ describe.skipIf(!hasSwtpm("the TEE worker's start", process.env))("the TEE worke
     const omniAccount = "ab".repeat(32);
     await expect(clientOf(server).deriveAddress({ omniAccount })).rejects.toThrow(/session/);
     await expect(clientOf(server).signMessage({ omniAccount, messageHex: "00" })).rejects.toThrow(/session/);
+    // A worker that is no custodian has no such service.
+    await expect(createClient(BackupService, transportTo(server)).getBackupChallenge({})).rejects.toMatchObject({
+      code: Code.Unimplemented,
+    });
+    expect(readdirSync(join(folder, "state"))).not.toContain("shares");
     const old = connectTls({ port: server.port, host: "127.0.0.1", maxVersion: "TLSv1.2", rejectUnauthorized: false });
     const [error] = (await once(old, "error")) as [NodeJS.ErrnoException];
     expect(error.code).toBe("ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION");

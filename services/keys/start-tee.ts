@@ -1,12 +1,13 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 
-import { type Clock, systemClock } from "@agentkeys/lib/clock";
+import { type Clock, MINUTE, systemClock } from "@agentkeys/lib/clock";
 import { createLog, type Logger } from "@agentkeys/lib/log";
 import { Registry, serveMetrics } from "@agentkeys/lib/metrics";
 import { type RandomBytes, systemRandom } from "@agentkeys/lib/random";
 import type { RunningServer } from "@agentkeys/lib/rpc";
 
+import { BootRefused } from "./backends/tee/boot-decision.ts";
 import { warnOfCoreDumps } from "./backends/tee/core-dumps.ts";
 import { tryEvidence } from "./backends/tee/evidence-trial.ts";
 import { claimFolder } from "./backends/tee/folder-claim.ts";
@@ -15,9 +16,12 @@ import { type HardwareDependencies, openHardware } from "./backends/tee/hardware
 import { mayRetireBefore, runningReleases } from "./backends/tee/release-floor.ts";
 import { createStateFile } from "./backends/tee/state-file.ts";
 import { createTlsIdentity } from "./backends/tee/tls-identity.ts";
+import { claimedSettings } from "./claimed-settings.ts";
+import { readBackupSettings } from "./settings-tee-backup.ts";
 import type { TeeFlags, TeeSettings } from "./settings-tee.ts";
 import { auditInBackground } from "./sign-log-audit.ts";
 import type { Allowance } from "./sign-policy/index.ts";
+import { createWorkerBackup } from "./worker-backup.ts";
 import { openWorkerLog } from "./worker-log.ts";
 import { serveWorker } from "./worker-server.ts";
 
@@ -29,6 +33,8 @@ export interface TeeDependencies {
   /** How often one account may ask for a signature. */
   allowance?: Allowance;
   hardware?: Pick<HardwareDependencies, "kms" | "withoutTpm">;
+  /** After how long custodians that were away are asked again. */
+  backupRetryMs?: number;
 }
 
 /** A TEE worker that accepts calls. */
@@ -41,7 +47,7 @@ export interface RunningTeeWorker extends RunningServer {
  * Claims its folder, tries whether the machine gives evidence, opens what the TPM sealed, the sign log, and the port: in this order, so that nobody is answered by a worker that is not the newest one
  * of its line. The whole log is read again meanwhile: where that finds damage, nothing more is signed, and readiness says so.
  * `close` drains, keeps the log's head, and lets go of the root key.
- * @throws UnsealRefused, BootRefused, SignLogError: the process ends with 42
+ * @throws UnsealRefused, BootRefused, SignLogError: the process ends with 42; SettingsError: with 78
  */
 export async function startTeeWorker(
   settings: TeeSettings,
@@ -52,9 +58,12 @@ export async function startTeeWorker(
     random = systemRandom,
     allowance,
     hardware: replaced,
+    backupRetryMs = 10 * MINUTE,
   }: TeeDependencies = {},
 ): Promise<RunningTeeWorker> {
   const bootId = Buffer.from(random(16)).toString("hex");
+  const backupSettings = await readBackupSettings(settings);
+  const claimed = claimedSettings(settings, backupSettings);
   const identity = createTlsIdentity({ names: namesOf(settings), clock, random });
   await warnOfCoreDumps(log);
   await mkdir(settings.stateFolder, { recursive: true, mode: 0o700 });
@@ -73,12 +82,18 @@ export async function startTeeWorker(
     const { floor } = hardware;
     const { retireReleasesBefore: retireBefore } = flags;
     if (retireBefore !== undefined) await mayRetireBefore(floor, retireBefore);
+    const { plan } = backupSettings;
+    const backup =
+      plan &&
+      createWorkerBackup({ plan, settings, claimed, hardware, log, clock, random, later: laterBy(backupRetryMs) });
     const booted = await boot({
       file: createStateFile(join(settings.stateFolder, "state.json")),
       vault: hardware.vault,
       ...(hardware.former && { former: hardware.former }),
       counters: hardware.counters,
       allowGenesis: flags.allowGenesis,
+      ...(backup && { create: backup.create }),
+      ...(flags.recoveryTicket !== undefined && { recover: backup?.recoverBy(flags.recoveryTicket) ?? withoutBackup }),
       ...(flags.acceptRollback !== undefined && { acceptRollback: flags.acceptRollback }),
       ...{ bootId, clock },
     });
@@ -92,12 +107,28 @@ export async function startTeeWorker(
       log.warn("the root key was sealed anew: no older copy of the state file opens any more, so back the disk up now");
     }
     const releases = await runningReleases({ floor, blob: booted.blob, retireBefore });
+    if (backup !== undefined) undo.push(await backup.catchUp(booted));
 
     const workerLog = await openWorkerLog({ settings, flags, booted, counter: hardware.logCounter, clock, random });
     const logAt = undo.length;
     undo.push(() => workerLog.close());
     const registry = new Registry();
-    const parts = { key, hardware, releases, workerLog, identity, registry, bootId, log, clock, random, allowance };
+    const { owners } = backupSettings;
+    const parts = {
+      key,
+      hardware,
+      releases,
+      workerLog,
+      identity,
+      registry,
+      bootId,
+      claimed,
+      owners,
+      log,
+      clock,
+      random,
+      allowance,
+    };
     const server = await serveWorker(settings, parts);
     undo.push(() => server.close());
     const { metricsListen } = settings;
@@ -115,6 +146,18 @@ export async function startTeeWorker(
     await close().catch(() => undefined);
     throw error;
   }
+}
+
+function laterBy(ms: number): (work: () => void) => () => void {
+  return (work) => {
+    const timer = setTimeout(work, ms).unref();
+    return () => clearTimeout(timer);
+  };
+}
+
+function withoutBackup(): Promise<never> {
+  const why = "--recover needs AGENTKEYS_TEE_BACKUP, as the worker had it that was backed up";
+  return Promise.reject(new BootRefused("RECOVERY_REFUSED", why));
 }
 
 function namesOf({ listen, publicUrl }: TeeSettings): string[] {

@@ -54,7 +54,8 @@ export async function openWorkerLog(parts: WorkerLogParts): Promise<WorkerLog> {
     signer,
     counter: counter === "none" ? "none" : countingFrom(counter),
     begin,
-    acceptRollback: how === "rollback-accepted" ? "any" : flags.acceptRollback,
+    // After a recovery it is a new one, or one that somebody put back, of whatever counter.
+    acceptRollback: how === "rollback-accepted" || how === "recovered" ? "any" : flags.acceptRollback,
     countEveryMs: settings.countEveryMs,
     ...{ clock, random },
   });

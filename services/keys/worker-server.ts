@@ -1,6 +1,7 @@
-import { createPublicKey, type KeyObject } from "node:crypto";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
+import { BackupService } from "@agentkeys/gen/agentkeys/keys/v1/backup_service_pb";
 import { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
 import { SignLogService } from "@agentkeys/gen/agentkeys/keys/v1/sign_log_service_pb";
 import type { Clock } from "@agentkeys/lib/clock";
@@ -13,11 +14,18 @@ import { ownOrigins } from "@agentkeys/lib/rpc/own-origins";
 import { remoteSessionKeys } from "@agentkeys/lib/session";
 
 import { createAttestation } from "./backends/tee/attestation.ts";
-import { claimedHardware, type Hardware } from "./backends/tee/hardware.ts";
+import { createChallenges } from "./backends/tee/backup/challenge.ts";
+import { createCustodian } from "./backends/tee/backup/custodian.ts";
+import { openCustodyStore } from "./backends/tee/backup/custody-store.ts";
+import { rawPublicKey } from "./backends/tee/backup/ed25519.ts";
+import type { CustodyOwner } from "./backends/tee/backup/plan.ts";
+import type { Hardware } from "./backends/tee/hardware.ts";
 import type { RunningReleases } from "./backends/tee/release-floor.ts";
 import { ed25519KeyFor } from "./backends/tee/root-key.ts";
 import type { RootKey } from "./backends/tee/sealer.ts";
 import type { TlsIdentity } from "./backends/tee/tls-identity.ts";
+import { createTurnstile } from "./backends/tee/turnstile.ts";
+import { createBackupService } from "./backup-service.ts";
 import { admitByBroker } from "./broker-admission.ts";
 import { deriveSecretKeyWith } from "./derivation.ts";
 import { createKeyService } from "./key-service.ts";
@@ -40,6 +48,10 @@ export interface WorkerParts {
   workerLog: WorkerLog;
   identity: TlsIdentity;
   bootId: string;
+  /** What the evidence says of the settings. */
+  claimed: Readonly<Record<string, SettingValue>>;
+  /** Whose shares are kept here; absent: nobody's. */
+  owners: readonly CustodyOwner[] | undefined;
   registry: Registry;
   allowance: Allowance | undefined;
   log: Logger;
@@ -63,7 +75,7 @@ export async function serveWorker(settings: TeeSettings, parts: WorkerParts): Pr
     { signer: settings.signer, log_size: signLog.head.size, version: version(), evidence: settings.evidence.by },
     "attesting",
   );
-  const attestation = await attesting(settings, parts);
+  const attestation = await attesting(parts);
   const engine = createDerivingEngine({
     derive: (omniAccount) => deriveSecretKeyWith((data) => key.mac(data), omniAccount),
     // The root key is more than the engine's: it is let go of last.
@@ -71,16 +83,19 @@ export async function serveWorker(settings: TeeSettings, parts: WorkerParts): Pr
   });
   const policy = policyOf(settings, parts);
   const counted = createCountingLog(signLog, registry);
+  const backupService = await custodyOf(settings, parts);
   const server = await serve({
     service: "keys",
     metrics: (openConnections) => createCallMetrics(registry, openConnections),
     listen: settings.listen,
     tls: identity.tls,
-    services: [KeyService, SignLogService],
-    routes: (router) =>
+    services: [KeyService, SignLogService, ...(backupService ? [BackupService] : [])],
+    routes: (router) => {
       router
         .service(KeyService, { ...createKeyService({ engine, signLog: counted, policy }), ...attestation })
-        .service(SignLogService, createSignLogService(signLog, createRateLimit(LISTINGS, clock, "pages of entries"))),
+        .service(SignLogService, createSignLogService(signLog, createRateLimit(LISTINGS, clock, "pages of entries")));
+      if (backupService !== undefined) router.service(BackupService, backupService);
+    },
     interceptors: [admission.interceptor],
     // A Linux process may have 4096 descriptors; half of these are left to those whom one peer would keep out.
     limits: { connections: { ofOne: 1000, ofAll: 2000 } },
@@ -90,17 +105,23 @@ export async function serveWorker(settings: TeeSettings, parts: WorkerParts): Pr
   return server;
 }
 
-async function attesting(
-  settings: TeeSettings,
-  { key, hardware, releases, workerLog, identity, bootId, clock }: WorkerParts,
-): Promise<ReturnType<typeof createAttestation>> {
+async function attesting({
+  key,
+  hardware,
+  releases,
+  workerLog,
+  identity,
+  bootId,
+  claimed,
+  clock,
+}: WorkerParts): Promise<ReturnType<typeof createAttestation>> {
   return createAttestation({
     provider: hardware.provider,
     bootId,
     spkiSha256: identity.spkiSha256,
-    identityKey: rawEd25519(await ed25519KeyFor(key, "identity")),
+    identityKey: rawPublicKey(await ed25519KeyFor(key, "identity")),
     version: version(),
-    settings: claimedSettings(settings),
+    settings: claimed,
     head: () => {
       const { size, root, counter } = workerLog.signLog.head;
       return { vkey: workerLog.vkey, size, root, ...(hardware.logCounter !== "none" && { counter }) };
@@ -111,6 +132,28 @@ async function attesting(
   });
 }
 
+/** Shares of other workers, where the settings name some: everywhere else there is no such service. */
+async function custodyOf(
+  { stateFolder }: TeeSettings,
+  { key, owners, workerLog, log, clock, random }: WorkerParts,
+): Promise<ReturnType<typeof createBackupService> | undefined> {
+  if (owners === undefined) return undefined;
+  const custodian = createCustodian({
+    ...{ owners, log, clock },
+    store: await openCustodyStore(join(stateFolder, "shares"), { key, random }),
+    challenges: createChallenges({ clock, random }),
+    identityKey: await ed25519KeyFor(key, "identity"),
+    record: ({ backupId, index, machine, ticket: { issuedAt, expiresAt } }) =>
+      workerLog.signLog.note({
+        ...{ op: "give-out-share", backup: backupId, index, machine },
+        ...{ ticket_iat: issuedAt / 1000, ticket_exp: expiresAt / 1000 },
+      }),
+  });
+  const sleep = (ms: number): Promise<void> => delay(ms, undefined, { ref: false });
+  const limits = { perMinute: 60, waiting: { ofOne: 4, ofAll: 16 } };
+  return createBackupService(custodian, createTurnstile({ clock, sleep, ...limits }));
+}
+
 function policyOf({ broker, generalMessages }: TeeSettings, { clock, allowance }: WorkerParts): SignPolicy {
   return createSignPolicy({
     broker: broker.issuer,
@@ -119,21 +162,4 @@ function policyOf({ broker, generalMessages }: TeeSettings, { clock, allowance }
     generalMessages,
     ...(allowance && { allowance }),
   });
-}
-
-/** What decides what is signed and for whom: every caller's policy names it word for word. */
-function claimedSettings(settings: TeeSettings): Record<string, SettingValue> {
-  const { broker, generalMessages, insecureBroker } = settings;
-  return {
-    broker_issuer: broker.issuer,
-    broker_url: broker.url,
-    general_messages: generalMessages,
-    ...claimedHardware(settings),
-    ...(insecureBroker && { insecure_broker: "development" }),
-  };
-}
-
-/** RFC 8410: the last 32 bytes of the SubjectPublicKeyInfo. */
-function rawEd25519(key: KeyObject): Uint8Array {
-  return createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-32);
 }
