@@ -24,13 +24,16 @@ export interface ImageContents {
   /** `/etc/hosts`: names that need no name server. */
   hosts: string;
   kernel: Kernel;
+  /** What AGENTKEYS_TEE_BACKUP and AGENTKEYS_TEE_CUSTODY name, where the worker is backed up, or keeps shares of others. */
+  backup?: string;
+  custody?: string;
 }
 
 /** The PCRs that tell this image from anything else: see `measure.ts`. */
 export const MEASURED_PCRS = [4, 11, 12, 13] as const;
 
 /** What the image itself decides; the rest is the deployment's. */
-function fixedSettings({ settings, nextReleaseKey }: ImageContents): string {
+function fixedSettings({ settings, nextReleaseKey, backup, custody }: ImageContents): string {
   const evidence = settingOf(settings, "AGENTKEYS_TEE_EVIDENCE") ?? "tpm2";
   const quotes = evidence === "tpm2" || evidence === "azure-cvm";
   const sealsByTpm = (settingOf(settings, "AGENTKEYS_TEE_SEALER") ?? "tpm2") === "tpm2";
@@ -43,6 +46,8 @@ function fixedSettings({ settings, nextReleaseKey }: ImageContents): string {
     ...(nextReleaseKey !== undefined ? ["AGENTKEYS_TEE_NEXT_RELEASE_KEY=/app/next-release-key.pem"] : []),
     ...(sealsByTpm ? ["AGENTKEYS_TEE_APPROVALS=/var/lib/agentkeys/approvals.json"] : []),
     ...(quotes ? [`AGENTKEYS_TEE_QUOTED_PCRS=${MEASURED_PCRS.join(",")}`] : []),
+    ...(backup === undefined ? [] : ["AGENTKEYS_TEE_BACKUP=/app/backup.json"]),
+    ...(custody === undefined ? [] : ["AGENTKEYS_TEE_CUSTODY=/app/custody.json"]),
     "",
   ].join("\n");
 }
@@ -79,6 +84,8 @@ export function imageContents(contents: ImageContents): CpioEntry[] {
     file("app/settings.env", `${fixedSettings(contents)}${contents.settings}`),
     file("app/release-key.pem", contents.releaseKey),
     ...(contents.nextReleaseKey !== undefined ? [file("app/next-release-key.pem", contents.nextReleaseKey)] : []),
+    ...(contents.backup === undefined ? [] : [file("app/backup.json", contents.backup)]),
+    ...(contents.custody === undefined ? [] : [file("app/custody.json", contents.custody)]),
     ...(contents.brokerCa ? [file("app/broker-ca.pem", contents.brokerCa)] : []),
     file("etc/hosts", contents.hosts),
     file("etc/nsswitch.conf", "hosts: files dns\n"),

@@ -28,6 +28,8 @@ const HELP = `Builds the measured image: out/agentkeys-keys.efi, measurements.jw
   --resolver ADDRESS     its name server, where the address is fixed and not every name is in --hosts
   --hosts FILE           /etc/hosts of the image: names that are not asked of the network
   --broker-ca FILE       the authority of the broker's certificate, PEM, where it is not a public one
+  --backup FILE          whom the master secret is backed up to (docs/tee.md)
+  --custody FILE         whose shares the worker keeps
   --kernel FILE          a linux-image-VERSION.deb to use (default: Debian's linux-image-cloud-amd64)
   --pcr4 HEX             what PCR 4 holds on machines whose firmware measures more than is foreseen
   --out FOLDER           where the three files are written (default: dist/image)
@@ -49,6 +51,8 @@ const { values } = parseArgs({
     kernel: { type: "string" },
     pcr4: { type: "string" },
     "broker-ca": { type: "string" },
+    backup: { type: "string" },
+    custody: { type: "string" },
     out: { type: "string", default: join(root, "dist", "image") },
     help: { type: "boolean" },
   },
@@ -87,6 +91,8 @@ try {
     ...(nextKey && { nextReleaseKey: publicPem(nextKey) }),
     hosts: hosts === undefined ? "127.0.0.1 localhost\n" : readFileSync(hosts, "utf8"),
     ...(brokerCa !== undefined && { brokerCa: readFileSync(brokerCa) }),
+    ...(values.backup !== undefined && { backup: readFileSync(values.backup, "utf8") }),
+    ...(values.custody !== undefined && { custody: readFileSync(values.custody, "utf8") }),
   });
   const measurements = pcr4 ? { ...predicted, pcrs: { ...predicted.pcrs, 4: pcr4 } } : predicted;
   mkdirSync(out, { recursive: true });

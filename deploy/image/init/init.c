@@ -3,8 +3,8 @@
  * mounts the state disk, confines the kernel, and runs Node without rights. There is no shell, no package manager and no login; beside the
  * key service only what keeps the network's lease and the clock runs on. When the key service ends, the machine ends.
  *
- * An operator who has the state disk mounted elsewhere can put allow-genesis, or accept-rollback or retire-releases-before with a number
- * in it, on it: the worker's flags, which it checks against the TPM's counters.
+ * An operator who has the state disk mounted elsewhere can put allow-genesis, recovery-ticket, or accept-rollback or retire-releases-before
+ * with a number in it, on it: the worker's flags, which it checks against the TPM's counters, or has its custodians check.
  *
  * Read from the measured kernel command line: agentkeys.tsm=1, and what network.c reads.
  */
@@ -173,6 +173,8 @@ static void run_worker(void) {
     argv[3] = "--allow-genesis";
   else if (read_number(STATE "/accept-rollback", rollback + strlen(rollback), 21))
     argv[3] = rollback;
+  else if (access(STATE "/recovery-ticket", F_OK) == 0)
+    argv[3] = "--recover=" STATE "/recovery-ticket";
   if (read_number(STATE "/retire-releases-before", retire + strlen(retire), 21)) argv[argv[3] ? 4 : 3] = retire;
   char *envp[] = {"NODE_ENV=production", "HOME=/", "LD_LIBRARY_PATH=/lib", "NODE_EXTRA_CA_CERTS=/app/broker-ca.pem", NULL};
   if (access("/app/broker-ca.pem", F_OK) < 0) envp[3] = NULL;
