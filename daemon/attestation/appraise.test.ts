@@ -6,7 +6,8 @@ import {
   GetAttestationResponseSchema,
 } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
 import { type Evidence, mediaTypes, type Platform } from "@agentkeys/lib/evidence";
-import { type Claims, claimsDigest, encodeClaims } from "@agentkeys/lib/evidence/claims";
+import { type Claims, claimsDigest, encodeClaims, signClaims } from "@agentkeys/lib/evidence/claims";
+import { privateKeyOf, signAs } from "@agentkeys/lib/evidence/ed25519";
 import { createAzureExample } from "@agentkeys/lib/evidence/testing/azure-cvm";
 import { mulberry, mutate } from "@agentkeys/lib/evidence/testing/mutation";
 import { createNitroExample } from "@agentkeys/lib/evidence/testing/nitro-example";
@@ -14,7 +15,14 @@ import { createSnpExample } from "@agentkeys/lib/evidence/testing/sev-snp-exampl
 import { createTdxExample } from "@agentkeys/lib/evidence/testing/tdx-example";
 import { createQuotingKey, tpm2EvidenceOf } from "@agentkeys/lib/evidence/testing/tpm2";
 
-import { createTlsIdentity, IDENTITY_KEY, LOG_KEY, policyFor, SETTINGS } from "../testing/attested-service.ts";
+import {
+  createTlsIdentity,
+  IDENTITY,
+  IDENTITY_KEY,
+  LOG_KEY,
+  policyFor,
+  SETTINGS,
+} from "../testing/attested-service.ts";
 import { type Asked, examine } from "@agentkeys/lib/attested/appraise";
 import { parsePolicy, type Policy } from "./policy.ts";
 
@@ -77,6 +85,7 @@ describe.each(kinds())("an answer with evidence of %s", (type, evidence, platfor
   const answerWith = (changes: Partial<Omit<GetAttestationResponse, "$typeName">> = {}): GetAttestationResponse =>
     create(GetAttestationResponseSchema, {
       ...{ mediaType: evidence.mediaType, evidence: evidence.evidence, claims: encoded },
+      identitySignature: signClaims(encoded, IDENTITY),
       endorsements: [...evidence.endorsements],
       ...changes,
     });
@@ -112,6 +121,18 @@ describe.each(kinds())("an answer with evidence of %s", (type, evidence, platfor
     ["an earlier time", { at: NOW - 62_000 }],
   ])("is none for %s", (_, changes) => {
     expect(examine(answerWith(), { ...asked, ...changes }, policy).appraisal).toBeUndefined();
+  });
+
+  test("is none without the identity key's own word, whatever the hardware vouches for", () => {
+    const by = (seed: number): Uint8Array => signClaims(encoded, privateKeyOf(Buffer.alloc(32, seed)));
+    const forOther = signAs("agentkeys/backup-manifest/v1", encoded, IDENTITY);
+    for (const identitySignature of [new Uint8Array(), Buffer.alloc(64), by(0x1e), forOther]) {
+      const { checks, appraisal } = examine(answerWith({ identitySignature }), asked, policy);
+      expect(appraisal).toBeUndefined();
+      expect(checks.flatMap(({ error }) => error ?? [])).toMatchObject([
+        { code: "IDENTITY", message: "the claims are not signed by the identity key that they name" },
+      ]);
+    }
   });
 
   test("is none under the name of another kind, or with endorsements left out or doubled", () => {

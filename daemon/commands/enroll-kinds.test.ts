@@ -153,10 +153,11 @@ function soft(): Kind {
 async function asked(show: () => (asked: Asked) => Evidence) {
   const service = await startAttestedService({
     clock,
-    answer: ({ claims }) => {
+    answer: (answer) => {
+      const { claims } = answer;
       const { nonce } = parseClaims(claims);
       const made = show()({ nonce, reportData: Buffer.from(claimsDigest(claims)) });
-      return { ...made, endorsements: [...made.endorsements], claims };
+      return { ...answer, ...made, endorsements: [...made.endorsements] };
     },
   });
   const folder = mkdtempSync(join(base, "machine-"));

@@ -6,7 +6,8 @@ import { SignLogService } from "@agentkeys/gen/agentkeys/keys/v1/sign_log_servic
 import { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
 import { HOUR } from "@agentkeys/lib/clock";
 import { selfSigned } from "@agentkeys/lib/evidence/certificate";
-import { type Claims, claimsDigest, encodeClaims } from "@agentkeys/lib/evidence/claims";
+import { type Claims, claimsDigest, encodeClaims, signClaims } from "@agentkeys/lib/evidence/claims";
+import { privateKeyOf, rawPublicKey } from "@agentkeys/lib/evidence/ed25519";
 import { mediaTypes } from "@agentkeys/lib/evidence/evidence";
 import { createTestRoot } from "@agentkeys/lib/evidence/testing/authority";
 import { issueNitroDocument } from "@agentkeys/lib/evidence/testing/nitro";
@@ -62,9 +63,11 @@ interface EvidenceAnswer {
   evidence: Uint8Array;
   endorsements: Uint8Array[];
   claims: Uint8Array;
+  identitySignature: Uint8Array;
 }
 
-export const IDENTITY_KEY = Buffer.alloc(32, 0x1d);
+export const IDENTITY = privateKeyOf(Buffer.alloc(32, 0x1d));
+export const IDENTITY_KEY = rawPublicKey(IDENTITY);
 export const SIGNER = "signer-1.example";
 export const LOG_SIGNER = createNoteSigner(SIGNER, Buffer.alloc(32, 0x10));
 export const LOG_KEY = formatVerifierKey(LOG_SIGNER.key);
@@ -180,7 +183,10 @@ export async function startAttestedService(options: AttestedServiceOptions): Pro
               at,
               publicKey: options.documentKey === undefined ? identity.spki : options.documentKey,
             });
-            const answer = { mediaType: mediaTypes["aws-nitro"], evidence, endorsements: [], claims };
+            const answer = {
+              ...{ mediaType: mediaTypes["aws-nitro"], evidence, endorsements: [], claims },
+              identitySignature: signClaims(claims, IDENTITY),
+            };
             return options.answer?.(answer) ?? answer;
           },
           ...options.handlers,

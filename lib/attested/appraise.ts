@@ -12,7 +12,7 @@ import {
   type Verified,
 } from "../evidence/index.ts";
 import { canonicalJson } from "../evidence/canonical-json.ts";
-import { type Claims, claimsDigest, identityKeyName, parseClaims } from "../evidence/claims.ts";
+import { areSignedBy, type Claims, claimsDigest, identityKeyName, parseClaims } from "../evidence/claims.ts";
 
 import type { Connection } from "./connection.ts";
 import type { Policy } from "./policy.ts";
@@ -71,7 +71,8 @@ export function examine(
 
   const claims = check("claims", () => ({ found: "canonical, and all there", value: parseClaims(answer.claims) }));
   if (claims !== undefined) {
-    for (const [name, look] of claimChecks(claims, asked, policy)) check(name, () => ({ found: look(), value: true }));
+    const checksOfClaims = [...claimChecks(claims, asked, policy), ...possessionCheck(claims, answer)];
+    for (const [name, look] of checksOfClaims) check(name, () => ({ found: look(), value: true }));
   }
   const verified = check("evidence", () => {
     const { mediaType, evidence, endorsements } = answer;
@@ -110,6 +111,18 @@ function claimChecks(claims: Claims, { nonce, connection, at }: Asked, policy: P
     ...retiredCheck(claims, policy),
     ["sign log", () => same("IDENTITY", "log.vkey", claims.log.vkey, policy.logKey)],
   ];
+}
+
+/** That the worker has the identity key, and does not only name it. */
+function possessionCheck(
+  { identityKey }: Claims,
+  { claims, identitySignature }: GetAttestationResponse,
+): [string, () => string][] {
+  const look = (): string => {
+    if (areSignedBy(claims, identitySignature, identityKey)) return "signed the claims";
+    throw new AttestationError("IDENTITY", "the claims are not signed by the identity key that they name");
+  };
+  return [["identity key's use", look]];
 }
 
 /** A document of Nitro's names a key by itself: AWS signs that it is the one of this connection, whatever the claims say. */

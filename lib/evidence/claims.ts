@@ -1,6 +1,7 @@
-import { createHash } from "node:crypto";
+import { createHash, type KeyObject } from "node:crypto";
 
 import { canonicalJson, type JsonValue } from "./canonical-json.ts";
+import { isSignedAs, signAs } from "./ed25519.ts";
 import { AttestationError } from "./evidence.ts";
 
 /** The profile of these claims (`eat_profile`, RFC 9711 section 4.3.2): another one is another set of rules. */
@@ -81,6 +82,21 @@ export function encodeClaims(claims: Claims): Uint8Array {
 /** What evidence has to cover (`Expected.reportData`): 32 bytes that stand for exactly these claims and for no other use of SHA-256. */
 export function claimsDigest(encoded: Uint8Array): Uint8Array {
   return createHash("sha256").update("agentkeys/evidence/v1\0").update(encoded).digest();
+}
+
+const SIGNED_FOR = "agentkeys/claims/v1";
+
+/**
+ * Evidence tells which code names an identity key; this signature tells that it has it. Without it whoever can have hardware say anything
+ * (broken silicon, a leaked attestation key) could name the key of another worker, which is public.
+ */
+export function signClaims(encoded: Uint8Array, identityKey: KeyObject): Uint8Array {
+  return signAs(SIGNED_FOR, encoded, identityKey);
+}
+
+/** Whether the identity key (32 bytes) signed the claims. */
+export function areSignedBy(encoded: Uint8Array, signature: Uint8Array, identityKey: Uint8Array): boolean {
+  return isSignedAs(SIGNED_FOR, { message: encoded, signature, publicKey: identityKey });
 }
 
 /**

@@ -17,7 +17,6 @@ import { createAttestation } from "./backends/tee/attestation.ts";
 import { createChallenges } from "./backends/tee/backup/challenge.ts";
 import { createCustodian } from "./backends/tee/backup/custodian.ts";
 import { openCustodyStore } from "./backends/tee/backup/custody-store.ts";
-import { rawPublicKey } from "./backends/tee/backup/ed25519.ts";
 import type { CustodyOwner } from "./backends/tee/backup/plan.ts";
 import type { Hardware } from "./backends/tee/hardware.ts";
 import type { RunningReleases } from "./backends/tee/release-floor.ts";
@@ -119,7 +118,7 @@ async function attesting({
     provider: hardware.provider,
     bootId,
     spkiSha256: identity.spkiSha256,
-    identityKey: rawPublicKey(await ed25519KeyFor(key, "identity")),
+    identityKey: await ed25519KeyFor(key, "identity"),
     version: version(),
     settings: claimed,
     head: () => {

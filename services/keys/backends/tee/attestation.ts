@@ -1,8 +1,17 @@
+import type { KeyObject } from "node:crypto";
+
 import type { ServiceImpl } from "@connectrpc/connect";
 
 import type { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
 import type { Clock } from "@agentkeys/lib/clock";
-import { claimsDigest, encodeClaims, type LogHead, type SettingValue } from "@agentkeys/lib/evidence/claims";
+import {
+  claimsDigest,
+  encodeClaims,
+  type LogHead,
+  type SettingValue,
+  signClaims,
+} from "@agentkeys/lib/evidence/claims";
+import { rawPublicKey } from "@agentkeys/lib/evidence/ed25519";
 import { ErrorReason, Failure } from "@agentkeys/lib/failure";
 import { channelBinding, requestInfo } from "@agentkeys/lib/rpc";
 import { networkOf } from "@agentkeys/lib/rpc/source-network";
@@ -15,8 +24,8 @@ export interface AttestationParts {
   provider: EvidenceProvider;
   bootId: string;
   spkiSha256: Uint8Array;
-  /** The public half of the identity key: 32 bytes of Ed25519. */
-  identityKey: Uint8Array;
+  /** Ed25519, derived from the master secret. */
+  identityKey: KeyObject;
   version: string;
   settings: Readonly<Record<string, SettingValue>>;
   /** The sign log's head as it is now, and the counter that goes with it. */
@@ -55,7 +64,8 @@ export function createAttestation(
         const nonce = Buffer.from(nonceHex, "hex");
         const claims = claimsAbout(parts, nonce, binding.tlsExporter());
         const made = await provider.evidence(claimsDigest(claims), nonce);
-        return { ...made, endorsements: [...made.endorsements], claims };
+        const identitySignature = signClaims(claims, parts.identityKey);
+        return { ...made, endorsements: [...made.endorsements], claims, identitySignature };
       });
     },
     ...(activate !== undefined && {
@@ -77,7 +87,7 @@ function claimsAbout(parts: AttestationParts, nonce: Uint8Array, tlsExporter: Ui
     issuedAt: Math.floor(parts.clock() / 1000),
     bootId: parts.bootId,
     tlsSpkiSha256: parts.spkiSha256,
-    identityKey: parts.identityKey,
+    identityKey: rawPublicKey(parts.identityKey),
     signerVersion: parts.version,
     settings: parts.settings,
     log: { vkey, size, root },

@@ -1,4 +1,6 @@
-import { createHmac, createPrivateKey, type KeyObject } from "node:crypto";
+import { createHmac, type KeyObject } from "node:crypto";
+
+import { privateKeyOf } from "@agentkeys/lib/evidence/ed25519";
 
 import type { RootKey } from "./sealer.ts";
 
@@ -24,8 +26,6 @@ export type KeyUse = keyof typeof keyUse;
 const MASTER_BYTES = 32;
 /** RFC 5869 section 2.2: without a salt, as many zero bytes as the hash has. */
 const NO_SALT = Buffer.alloc(32);
-/** RFC 8410: an Ed25519 private key as PKCS #8, up to its 32 bytes of seed. */
-const ED25519_PKCS8 = Buffer.from("302e020100300506032b657004220420", "hex");
 
 /**
  * A root key in this process's memory: HKDF-Extract of a master secret of 32 bytes, which it takes over and zeroes at once, since
@@ -75,11 +75,9 @@ export function deriveFor(root: RootKey, use: KeyUse): Promise<Buffer> {
 /** The Ed25519 private key for a use: the same at every boot of the same worker, and in no file. */
 export async function ed25519KeyFor(root: RootKey, use: "log" | "identity"): Promise<KeyObject> {
   const seed = await deriveFor(root, use);
-  const pkcs8 = Buffer.concat([ED25519_PKCS8, seed]);
   try {
-    return createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" });
+    return privateKeyOf(seed);
   } finally {
     seed.fill(0);
-    pkcs8.fill(0);
   }
 }

@@ -10,7 +10,7 @@ import { memoryMachine, memorySteps } from "../testing/memory-parts.ts";
 import { type WholeFiles, wholeFiles } from "../whole-files.ts";
 import { createBackupRecord } from "./backup-record.ts";
 import type { Backup } from "./deposit.ts";
-import { rawPublicKey } from "./ed25519.ts";
+import { rawPublicKey } from "@agentkeys/lib/evidence/ed25519";
 import { backupIdOf, type Manifest, readManifest, signManifest } from "./manifest.ts";
 import type { BackupPlan } from "./plan.ts";
 import { checkReceipt, signReceipt } from "./receipt.ts";

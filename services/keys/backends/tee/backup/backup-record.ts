@@ -10,7 +10,7 @@ import { deriveFor, ed25519KeyFor } from "../root-key.ts";
 import type { RootKey } from "../sealer.ts";
 import { systemFiles, type WholeFiles } from "../whole-files.ts";
 import type { Backup } from "./deposit.ts";
-import { rawPublicKey } from "./ed25519.ts";
+import { rawPublicKey } from "@agentkeys/lib/evidence/ed25519";
 import { backupIdOf, type SignedManifest, readManifest } from "./manifest.ts";
 import type { BackupPlan } from "./plan.ts";
 import { checkReceipt } from "./receipt.ts";

@@ -11,7 +11,7 @@ import type { Logger } from "@agentkeys/lib/log";
 import { BackupError } from "./backup-error.ts";
 import type { Challenges } from "./challenge.ts";
 import type { CustodyStore, SealedShare, SharePlace } from "./custody-store.ts";
-import { rawPublicKey } from "./ed25519.ts";
+import { rawPublicKey } from "@agentkeys/lib/evidence/ed25519";
 import { backupIdOf, type Manifest, readManifest, type SignedManifest } from "./manifest.ts";
 import {
   appraisePeer,

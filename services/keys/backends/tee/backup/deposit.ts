@@ -5,7 +5,7 @@ import { keyFingerprint } from "@agentkeys/lib/evidence/release-key";
 
 import { BackupError } from "./backup-error.ts";
 import { type CallerParts, withCustodian } from "./custodian-client.ts";
-import { rawPublicKey } from "./ed25519.ts";
+import { rawPublicKey } from "@agentkeys/lib/evidence/ed25519";
 import { backupIdOf, type SignedManifest, signManifest } from "./manifest.ts";
 import { depositDigest } from "./peer-evidence.ts";
 import type { BackupPlan, Custodian } from "./plan.ts";

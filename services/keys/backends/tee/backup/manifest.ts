@@ -4,7 +4,7 @@ import { canonicalJson } from "@agentkeys/lib/evidence/canonical-json";
 import { Json } from "@agentkeys/lib/evidence/json";
 
 import { BackupError } from "./backup-error.ts";
-import { isSignedAs, signAs } from "./ed25519.ts";
+import { isSignedAs, signAs } from "@agentkeys/lib/evidence/ed25519";
 
 /**
  * What a backup is: whose master secret, into how many shares it was split, who keeps them, and whose ticket brings them back. Every

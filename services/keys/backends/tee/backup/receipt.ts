@@ -4,7 +4,7 @@ import { canonicalJson } from "@agentkeys/lib/evidence/canonical-json";
 import { Json } from "@agentkeys/lib/evidence/json";
 
 import { BackupError } from "./backup-error.ts";
-import { isSignedAs, signAs } from "./ed25519.ts";
+import { isSignedAs, signAs } from "@agentkeys/lib/evidence/ed25519";
 
 /** A custodian's word that it keeps a share. */
 export interface Receipt {

@@ -7,7 +7,7 @@ import { TicketRefused, verifyRecoveryTicket } from "@agentkeys/lib/evidence/rec
 import { ed25519KeyFor, memoryRootKey } from "../root-key.ts";
 import { BackupError } from "./backup-error.ts";
 import { type CallerParts, withCustodian } from "./custodian-client.ts";
-import { rawPublicKey } from "./ed25519.ts";
+import { rawPublicKey } from "@agentkeys/lib/evidence/ed25519";
 import { backupIdOf, type Manifest, readManifest, type SignedManifest } from "./manifest.ts";
 import { recoverDigest } from "./peer-evidence.ts";
 import type { BackupPlan, Custodian } from "./plan.ts";

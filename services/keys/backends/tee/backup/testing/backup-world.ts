@@ -23,7 +23,7 @@ import { createTurnstile } from "../../turnstile.ts";
 import { createChallenges } from "../challenge.ts";
 import { createCustodian, type Custodian, type GivenOut } from "../custodian.ts";
 import { openCustodyStore } from "../custody-store.ts";
-import { rawPublicKey } from "../ed25519.ts";
+import { rawPublicKey } from "@agentkeys/lib/evidence/ed25519";
 import { createVoucher, type Voucher } from "../peer-evidence.ts";
 import { type BackupPlan, readBackupPlan, readCustody } from "../plan.ts";
 
@@ -139,7 +139,7 @@ async function startCustodian(o: {
     ...{ provider, clock, sleep },
     bootId: "b".repeat(32),
     spkiSha256: tls.spkiSha256,
-    identityKey: rawPublicKey(identityKey),
+    identityKey,
     version: "0.1.0",
     minSecurityVersion: () => undefined,
     settings: { general_messages: false },

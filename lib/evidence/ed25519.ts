@@ -1,7 +1,20 @@
-import { createPublicKey, type KeyObject, sign, verify } from "node:crypto";
+import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
 
 /** RFC 8410: an Ed25519 public key as SubjectPublicKeyInfo, up to its 32 bytes. */
 const ED25519_SPKI = Buffer.from("302a300506032b6570032100", "hex");
+
+/** RFC 8410: an Ed25519 private key as PrivateKeyInfo, up to its 32 bytes. */
+const ED25519_PKCS8 = Buffer.from("302e020100300506032b657004220420", "hex");
+
+/** The key of a seed of 32 bytes, which stays the caller's to zero. */
+export function privateKeyOf(seed: Uint8Array): KeyObject {
+  const pkcs8 = Buffer.concat([ED25519_PKCS8, seed]);
+  try {
+    return createPrivateKey({ key: pkcs8, format: "der", type: "pkcs8" });
+  } finally {
+    pkcs8.fill(0);
+  }
+}
 
 /** The 32 bytes of the public half of a key. */
 export function rawPublicKey(key: KeyObject): Buffer {
