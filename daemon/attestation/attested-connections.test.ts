@@ -9,7 +9,7 @@ import { createClient } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { KeyService } from "@agentkeys/gen/agentkeys/keys/v1/key_service_pb";
-import { encodeClaims, parseClaims } from "@agentkeys/lib/evidence/claims";
+import { encodeClaims, parseClaims, signClaims } from "@agentkeys/lib/evidence/claims";
 import { systemRandom } from "@agentkeys/lib/random";
 import { connectTransport } from "@agentkeys/lib/rpc";
 
@@ -20,6 +20,7 @@ import {
   type AttestedServiceOptions,
   createTestHardware,
   createTlsIdentity,
+  IDENTITY,
   policyFor,
   startAttestedService,
 } from "../testing/attested-service.ts";
@@ -215,11 +216,16 @@ describe("nothing but a nonce leaves, and the call fails, when", () => {
     expect(await refusedBy(replaying)).toMatchObject({ reason: "ATTESTATION_NONCE" });
   });
 
+  test("the identity key signed other claims", async () => {
+    const lying = await service({ answer: (answer) => ({ ...answer, identitySignature: Buffer.alloc(64) }) });
+    expect(await refusedBy(lying)).toMatchObject({ reason: "ATTESTATION_IDENTITY" });
+  });
+
   test("the evidence covers other claims", async () => {
     const lying = await service({
       answer: (answer) => {
-        const claims = parseClaims(answer.claims);
-        return { ...answer, claims: encodeClaims({ ...claims, bootId: "c".repeat(22) }) };
+        const claims = encodeClaims({ ...parseClaims(answer.claims), bootId: "c".repeat(22) });
+        return { ...answer, claims, identitySignature: signClaims(claims, IDENTITY) };
       },
     });
     expect(await refusedBy(lying)).toMatchObject({ reason: "ATTESTATION_REPORT_DATA" });
