@@ -1,12 +1,10 @@
 /** `npm run demo`: from an e-mail address to AWS credentials, with everything real that this machine has. */
 import { parseArgs } from "node:util";
 
-import { enrolPerson } from "./demo/enrol-person.ts";
 import { createNarrator, type Narrator } from "./demo/narrator.ts";
-import { type CloudChoice, setStage, type Stage } from "./demo/stage.ts";
-import { type Enrolled, useCredentials } from "./demo/use-credentials.ts";
+import type { CloudChoice, Stage } from "./demo/stage.ts";
+import type { Enrolled } from "./demo/use-credentials.ts";
 import { createCleanup } from "./harness/cleanup.ts";
-import { createMachine } from "./harness/machine.ts";
 
 const USAGE = `npm run demo [-- --aws auto|rgw|local] [--tee]
 
@@ -33,6 +31,8 @@ async function main(): Promise<number> {
     const play = async (): Promise<void> => {
       tell.title("AgentKeys: from an e-mail address to AWS credentials, with no wallet key on the machine");
       tell.heading("On this machine, on loopback only");
+      // Whoever mistypes an option need not wait for all of it to be loaded.
+      const { setStage } = await import("./demo/stage.ts");
       stage = await setStage(choice.cloud, undo, tell, { tee: choice.tee });
       await showEverything(stage, tell);
     };
@@ -51,6 +51,9 @@ async function main(): Promise<number> {
 }
 
 async function showEverything(stage: Stage, tell: Narrator): Promise<void> {
+  const { createMachine } = await import("./harness/machine.ts");
+  const { enrolPerson } = await import("./demo/enrol-person.ts");
+  const { useCredentials } = await import("./demo/use-credentials.ts");
   const people: Enrolled[] = [];
   for (const name of ["Ada", "Bob"]) {
     tell.heading(`${name} signs in`);
