@@ -8,7 +8,6 @@ import { connect as connectTls } from "node:tls";
 
 import { Code, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
-import { buildSync } from "esbuild";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { BackupService } from "@agentkeys/gen/agentkeys/keys/v1/backup_service_pb";
@@ -21,6 +20,7 @@ import type { RunningServer } from "@agentkeys/lib/rpc";
 import { extendPcr } from "@agentkeys/lib/tpm2";
 import { hasSwtpm, startTestTpm, type TestTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
+import { builtProgram } from "./backends/tee/testing/built-program.ts";
 import { readTeeSettings } from "./settings-tee.ts";
 import { type RunningTeeWorker, startTeeWorker } from "./start-tee.ts";
 
@@ -30,20 +30,13 @@ describe.skipIf(!hasSwtpm("the TEE worker's start", process.env))("the TEE worke
   const folder = mkdtempSync(join(tmpdir(), "agentkeys-start-tee-"));
   let tpm: TestTpm;
   let env: Record<string, string>;
-  const program = join(folder, "main-tee.mjs");
+  let program: string;
   const logged: string[] = [];
   const log = createLog("keys", { level: "debug", destination: { write: (line) => void logged.push(line) } });
 
   beforeAll(async () => {
     // Built once: a dozen processes each reading all of the sources take half a minute.
-    buildSync({
-      entryPoints: [join(import.meta.dirname, "main-tee.ts")],
-      outfile: program,
-      bundle: true,
-      platform: "node",
-      format: "esm",
-      banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
-    });
+    program = builtProgram(join(import.meta.dirname, "main-tee.ts"), folder);
     tpm = await startTestTpm();
     env = {
       AGENTKEYS_KEYS_LISTEN: "127.0.0.1:0",

@@ -1,9 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
 import { copyFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { formatApprovals } from "@agentkeys/lib/tpm2";
 import { hasSwtpm } from "@agentkeys/lib/tpm2/testing/swtpm";
@@ -12,24 +14,20 @@ import { boot } from "./genesis.ts";
 import { releaseFloor } from "./release-floor.ts";
 import { deriveFor } from "./root-key.ts";
 import { exactPcrs, releaseKey } from "./seal-policy.ts";
+import { builtProgram } from "./testing/built-program.ts";
 import { bootPartsOn, movingOn, startTpmMachine, testRelease, type TpmMachine } from "./testing/tpm-machine.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "agentkeys-killed-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const programs = {
+  boot: builtProgram(join(import.meta.dirname, "testing", "boot-and-die.ts"), folder),
+  move: builtProgram(join(import.meta.dirname, "testing", "move-and-die.ts"), folder),
+};
 
 /** Boots in a process of its own, which kills itself at that step. Whether it came through. */
 async function bootAndDie(machine: TpmMachine, at: number, name: "boot" | "move" = "boot"): Promise<"done" | "killed"> {
-  const program = join(import.meta.dirname, "testing", `${name}-and-die.ts`);
-  const child = spawn(
-    process.execPath,
-    [
-      "--import",
-      import.meta.resolve("tsx"),
-      program,
-      machine.statePath,
-      machine.tpm.address.unix,
-      String(at),
-      machine.disk,
-    ],
-    { stdio: ["ignore", "pipe", "pipe"] },
-  );
+  const args = [machine.statePath, machine.tpm.address.unix, String(at), machine.disk];
+  const child = spawn(process.execPath, [programs[name], ...args], { stdio: ["ignore", "pipe", "pipe"] });
   let said = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (said += text));
   child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));

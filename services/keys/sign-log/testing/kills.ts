@@ -4,12 +4,11 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-import { buildSync } from "esbuild";
-
 import { systemClock } from "@agentkeys/lib/clock";
 import { systemRandom } from "@agentkeys/lib/random";
 import { EMPTY_ROOT, leafHash, verifyConsistency, verifyInclusion } from "@agentkeys/lib/tlog";
 
+import { builtProgram } from "../../backends/tee/testing/built-program.ts";
 import { type JournalFile, openLogFolder } from "../log-files.ts";
 import type { MerkleSignLog } from "../merkle-log.ts";
 import { openMerkleSignLog } from "../open-merkle-log.ts";
@@ -44,15 +43,7 @@ const AUDIT_EVERY = 25;
  * and every answer ever given is looked for once more.
  */
 export async function killRepeatedly(folder: string, kills: number): Promise<Survey> {
-  const program = join(folder, "sign-forever.mjs");
-  buildSync({
-    entryPoints: [fileURLToPath(new URL("sign-forever.ts", import.meta.url))],
-    outfile: program,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
-  });
+  const program = builtProgram(fileURLToPath(new URL("sign-forever.ts", import.meta.url)), folder);
   const survey: Survey = { kills: 0, answered: 0, lost: [], entries: 0, audits: 0 };
   const answered: Answer[] = [];
   let earlier: { size: number; root: Uint8Array } = { size: 0, root: EMPTY_ROOT };
