@@ -102,6 +102,7 @@ how it is set up. Exit status 42 says that the seal, the disk or the log is not 
     "--allow-genesis": "make a master secret: at the very first start, and refused where there was one",
     "--accept-rollback=NUMBER": "serve with an older disk, once; the refusal names the number",
     "--retire-releases-before=VERSION": "from now on, open the seal for no release of a lower security version",
+    "--recover=TICKET_FILE": "bring the master secret back from its custodians, on a machine that the ticket names",
   },
   settings: declared,
 });
