@@ -1,13 +1,12 @@
-import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
-import { readTeeSettings, type TeeFlags } from "@agentkeys/keys/settings-tee.ts";
-import { startTeeWorker } from "@agentkeys/keys/start-tee.ts";
+import type { TeeFlags } from "@agentkeys/keys/settings-tee.ts";
 import { createLog } from "@agentkeys/lib/log";
 import type { RunningServer } from "@agentkeys/lib/rpc";
-import { extendPcr } from "@agentkeys/lib/tpm2";
 import { startTestTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
+
+import { startRelease } from "./tee-release.ts";
 
 /** A machine with a TPM of its own, which no other has, and a disk. */
 export interface TeeHost {
@@ -23,8 +22,6 @@ export interface TeeHost {
   /** Turns it off, and throws it away. */
   destroy(): Promise<void>;
 }
-
-const CODE_PCR = 11;
 
 export async function createTeeHost(options: {
   signer: string;
@@ -49,21 +46,13 @@ export async function createTeeHost(options: {
       await host.off();
       if (isOn) await tpm.reboot();
       isOn = true;
-      const connection = await tpm.open();
-      await connection.use((t) => extendPcr(t, CODE_PCR, createHash("sha256").update(release).digest()));
-      await connection.close();
-      const settings = readTeeSettings({
-        AGENTKEYS_KEYS_LISTEN: `127.0.0.1:${port}`,
-        AGENTKEYS_KEYS_BROKER_URL: broker.url,
-        AGENTKEYS_KEYS_BROKER_ISSUER: broker.publicUrl,
-        AGENTKEYS_TEE_SIGNER: signer,
-        AGENTKEYS_TEE_STATE_DIR: host.stateFolder,
-        AGENTKEYS_TEE_TPM: `unix:${tpm.address.unix}`,
-        AGENTKEYS_TEE_SEAL_PCRS: String(CODE_PCR),
-        NODE_ENV: "production",
-        ...host.env,
-      });
-      worker = await startTeeWorker(settings, { allowGenesis: false, ...flags }, { log, backupRetryMs: 200 });
+      const { stateFolder, env } = host;
+      worker = await startRelease(
+        release,
+        { tpm, broker, signer, stateFolder, port, env },
+        { allowGenesis: false, ...flags },
+        { log, backupRetryMs: 200 },
+      );
       ({ port, url: host.url } = worker);
       return worker;
     },

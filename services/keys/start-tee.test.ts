@@ -20,7 +20,7 @@ import type { RunningServer } from "@agentkeys/lib/rpc";
 import { extendPcr } from "@agentkeys/lib/tpm2";
 import { hasSwtpm, startTestTpm, type TestTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
-import { builtProgram } from "./backends/tee/testing/built-program.ts";
+import { builtProgram } from "./testing/built-program.ts";
 import { readTeeSettings } from "./settings-tee.ts";
 import { type RunningTeeWorker, startTeeWorker } from "./start-tee.ts";
 

@@ -44,8 +44,8 @@ export interface RunningTeeWorker extends RunningServer {
 }
 
 /**
- * Claims its folder, tries whether the machine gives evidence, opens what the TPM sealed, the sign log, and the port: in this order, so that nobody is answered by a worker that is not the newest one
- * of its line. The whole log is read again meanwhile: where that finds damage, nothing more is signed, and readiness says so.
+ * Claims its folder, tries whether the machine gives evidence, opens what the TPM sealed, the sign log, and the port: in this order, so
+ * that nobody is answered by a worker that is not the newest one of its line. The whole log is read again meanwhile: where that finds damage, nothing more is signed, and readiness says so.
  * `close` drains, keeps the log's head, and lets go of the root key.
  * @throws UnsealRefused, BootRefused, SignLogError: the process ends with 42; SettingsError: with 78
  */

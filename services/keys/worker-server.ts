@@ -1,3 +1,4 @@
+import type { KeyObject } from "node:crypto";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 
@@ -74,7 +75,8 @@ export async function serveWorker(settings: TeeSettings, parts: WorkerParts): Pr
     { signer: settings.signer, log_size: signLog.head.size, version: version(), evidence: settings.evidence.by },
     "attesting",
   );
-  const attestation = await attesting(parts);
+  const identityKey = await ed25519KeyFor(key, "identity");
+  const attestation = attesting(parts, identityKey);
   const engine = createDerivingEngine({
     derive: (omniAccount) => deriveSecretKeyWith((data) => key.mac(data), omniAccount),
     // The root key is more than the engine's: it is let go of last.
@@ -82,7 +84,7 @@ export async function serveWorker(settings: TeeSettings, parts: WorkerParts): Pr
   });
   const policy = policyOf(settings, parts);
   const counted = createCountingLog(signLog, registry);
-  const backupService = await custodyOf(settings, parts);
+  const backupService = await custodyOf(settings, parts, identityKey);
   const server = await serve({
     service: "keys",
     metrics: (openConnections) => createCallMetrics(registry, openConnections),
@@ -104,21 +106,15 @@ export async function serveWorker(settings: TeeSettings, parts: WorkerParts): Pr
   return server;
 }
 
-async function attesting({
-  key,
-  hardware,
-  releases,
-  workerLog,
-  identity,
-  bootId,
-  claimed,
-  clock,
-}: WorkerParts): Promise<ReturnType<typeof createAttestation>> {
+function attesting(
+  { hardware, releases, workerLog, identity, bootId, claimed, clock }: WorkerParts,
+  identityKey: KeyObject,
+): ReturnType<typeof createAttestation> {
   return createAttestation({
     provider: hardware.provider,
     bootId,
     spkiSha256: identity.spkiSha256,
-    identityKey: await ed25519KeyFor(key, "identity"),
+    identityKey,
     version: version(),
     settings: claimed,
     head: () => {
@@ -126,8 +122,7 @@ async function attesting({
       return { vkey: workerLog.vkey, size, root, ...(hardware.logCounter !== "none" && { counter }) };
     },
     minSecurityVersion: () => releases.now?.least,
-    clock,
-    sleep: (ms) => delay(ms, undefined, { ref: false }),
+    ...{ clock, sleep },
   });
 }
 
@@ -135,23 +130,24 @@ async function attesting({
 async function custodyOf(
   { stateFolder }: TeeSettings,
   { key, owners, workerLog, log, clock, random }: WorkerParts,
+  identityKey: KeyObject,
 ): Promise<ReturnType<typeof createBackupService> | undefined> {
   if (owners === undefined) return undefined;
   const custodian = createCustodian({
-    ...{ owners, log, clock },
+    ...{ owners, identityKey, log, clock },
     store: await openCustodyStore(join(stateFolder, "shares"), { key, random }),
     challenges: createChallenges({ clock, random }),
-    identityKey: await ed25519KeyFor(key, "identity"),
     record: ({ backupId, index, machine, ticket: { issuedAt, expiresAt } }) =>
       workerLog.signLog.note({
         ...{ op: "give-out-share", backup: backupId, index, machine },
         ...{ ticket_iat: issuedAt / 1000, ticket_exp: expiresAt / 1000 },
       }),
   });
-  const sleep = (ms: number): Promise<void> => delay(ms, undefined, { ref: false });
   const limits = { perMinute: 60, waiting: { ofOne: 4, ofAll: 16 } };
   return createBackupService(custodian, createTurnstile({ clock, sleep, ...limits }));
 }
+
+const sleep = (ms: number): Promise<void> => delay(ms, undefined, { ref: false });
 
 function policyOf({ broker, generalMessages }: TeeSettings, { clock, allowance }: WorkerParts): SignPolicy {
   return createSignPolicy({

@@ -14,7 +14,7 @@ import { boot } from "./genesis.ts";
 import { releaseFloor } from "./release-floor.ts";
 import { deriveFor } from "./root-key.ts";
 import { exactPcrs, releaseKey } from "./seal-policy.ts";
-import { builtProgram } from "./testing/built-program.ts";
+import { builtProgram } from "../../testing/built-program.ts";
 import { bootPartsOn, movingOn, startTpmMachine, testRelease, type TpmMachine } from "./testing/tpm-machine.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "agentkeys-killed-"));

@@ -22,17 +22,22 @@ import {
 } from "@agentkeys/lib/tpm2";
 import { hasSwtpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
-import { BootRefused } from "./boot-decision.ts";
 import { boot, type Booted, type BootParts } from "./genesis.ts";
 import { NV_RELEASES, NV_SEAL, nvCounter } from "./nv.ts";
 import { type Releases, releaseFloor } from "./release-floor.ts";
-import { deriveFor } from "./root-key.ts";
 import { releaseKey, type ReleaseKeyPolicy, releasesFrom, SECURITY_VERSIONS, type SealPolicy } from "./seal-policy.ts";
-import { UnsealRefused } from "./sealer.ts";
 import { parseTpm2Blob } from "./tpm2-blob.ts";
 import { useUnderPolicy } from "./tpm2-object.ts";
 import { tpmHmacVault } from "./tpm-hmac-vault.ts";
-import { bootPartsOn, startTpmMachine, testRelease, type TestRelease, type TpmMachine } from "./testing/tpm-machine.ts";
+import {
+  identityOf,
+  refusalOf,
+  bootPartsOn,
+  startTpmMachine,
+  testRelease,
+  type TestRelease,
+  type TpmMachine,
+} from "./testing/tpm-machine.ts";
 
 describe.skipIf(!hasSwtpm("services/keys/backends/tee, releases", process.env))("releases of one key", () => {
   let machine: TpmMachine;
@@ -57,17 +62,8 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, releases", process.env))(
   const begin =
     (more = inMemory): Mode =>
     (policyNow) => ({ ...more(policyNow), allowGenesis: true });
-  const keysOf = async ({ key }: Booted): Promise<string> => (await deriveFor(key, "identity")).toString("hex");
   const retireBefore = (policyNow: ReleaseKeyPolicy, { blob }: Booted, version: number): Promise<Releases> =>
     releaseFloor({ tpm, policy: policyNow }).retireBefore(blob, version);
-  const refusalOf = async (work: Promise<unknown>): Promise<UnsealRefused | BootRefused> => {
-    const error: unknown = await work.then(
-      () => undefined,
-      (reason: unknown) => reason,
-    );
-    if (error instanceof UnsealRefused || error instanceof BootRefused) return error;
-    throw new Error("was not refused", { cause: error });
-  };
 
   describe.each([
     ["in memory", inMemory],
@@ -75,9 +71,9 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, releases", process.env))(
   ])("with the root key %s", (_where, mode) => {
     test("open one after the other, and back, until an operator retires the older ones", async () => {
       const all = policy(1, 2, 3);
-      const keys = await keysOf(await start("v1", all, begin(mode)));
-      expect(await keysOf(await start("v3", all, mode))).toBe(keys);
-      expect(await keysOf(await start("v1", all, mode))).toBe(keys);
+      const keys = await identityOf(await start("v1", all, begin(mode)));
+      expect(await identityOf(await start("v3", all, mode))).toBe(keys);
+      expect(await identityOf(await start("v1", all, mode))).toBe(keys);
 
       const second = await start("v2", all, mode);
       expect(await retireBefore(all, second, 2)).toEqual({ running: 2, least: 2 });
@@ -86,13 +82,13 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, releases", process.env))(
       expect(old.message).toContain(
         "v1 has security version 1, which was retired: the master secret opens for 2 and later",
       );
-      expect(await keysOf(await start("v2", all, mode))).toBe(keys);
+      expect(await identityOf(await start("v2", all, mode))).toBe(keys);
 
       const third = await start("v3", all, mode);
-      expect(await keysOf(third)).toBe(keys);
+      expect(await identityOf(third)).toBe(keys);
       expect(await retireBefore(all, third, 3)).toEqual({ running: 3, least: 3 });
       expect(await refusalOf(start("v2", all, mode))).toMatchObject({ refusal: "RETIRED" });
-      expect(await keysOf(await start("v3", all, mode))).toBe(keys);
+      expect(await identityOf(await start("v3", all, mode))).toBe(keys);
     });
   });
 
@@ -152,10 +148,10 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, releases", process.env))(
 
   test("approved anew with a later version open again, since the key's holder says so", async () => {
     const all = policy(1, 2);
-    const keys = await keysOf(await start("v1", all, begin()));
+    const keys = await identityOf(await start("v1", all, begin()));
     await retireBefore(all, await start("v2", all), 2);
     const anew = release.policy(release.approve("v1", 1), release.approve("v1", 2));
-    expect(await keysOf(await start("v1", anew))).toBe(keys);
+    expect(await identityOf(await start("v1", anew))).toBe(keys);
   });
 
   test("beyond what the seal knows are refused in words, and open by an approval within it", async () => {
@@ -207,7 +203,7 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, releases", process.env))(
 
   test("that somebody else has counted out open again by an approval of a later version, as far as the seal knows them", async () => {
     const all = policy(1);
-    const keys = await keysOf(await start("v1", all, begin()));
+    const keys = await identityOf(await start("v1", all, begin()));
     const count = (steps: number): Promise<void> =>
       tpm.use(async (t) => {
         const session = await startSession(t, "hmac", await storageRoot(t));
@@ -215,10 +211,10 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, releases", process.env))(
       });
     await count(3);
     expect((await refusalOf(start("v1", all))).message).toContain("the master secret opens for 4 and later");
-    expect(await keysOf(await start("v1", release.policy(release.approve("v1", 4))))).toBe(keys);
+    expect(await identityOf(await start("v1", release.policy(release.approve("v1", 4))))).toBe(keys);
     await count(SECURITY_VERSIONS - 4);
     const last = release.policy(release.approve("v1", SECURITY_VERSIONS));
-    expect(await keysOf(await start("v1", last))).toBe(keys);
+    expect(await identityOf(await start("v1", last))).toBe(keys);
     await count(1);
     expect((await refusalOf(start("v1", last))).message).toContain("beyond every release that the seal knows");
   });

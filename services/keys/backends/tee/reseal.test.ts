@@ -6,17 +6,16 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Tpm } from "@agentkeys/lib/tpm2";
 import { hasSwtpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
-import { BootRefused } from "./boot-decision.ts";
 import { boot, type Booted, type BootParts } from "./genesis.ts";
 import { NV_SEAL, nvCounter } from "./nv.ts";
 import { releaseFloor } from "./release-floor.ts";
-import { deriveFor } from "./root-key.ts";
 import { exactPcrs, type SealPolicy } from "./seal-policy.ts";
-import { UnsealRefused } from "./sealer.ts";
 import { createStateFile } from "./state-file.ts";
 import { tpmHmacVault } from "./tpm-hmac-vault.ts";
 import { hooked } from "./testing/memory-parts.ts";
 import {
+  identityOf,
+  refusalOf,
   bootPartsOn,
   CODE_PCR,
   movingOn,
@@ -55,28 +54,19 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, reseal", process.env))(
       tpm = await machine.power(code);
       return boot({ ...bootPartsOn(machine, tpm, to), ...movingOn(tpm, from, to), ...changes });
     };
-    const keysOf = async ({ key }: Booted): Promise<string> => (await deriveFor(key, "identity")).toString("hex");
-    const refusalOf = async (work: Promise<unknown>): Promise<UnsealRefused | BootRefused> => {
-      const error: unknown = await work.then(
-        () => undefined,
-        (reason: unknown) => reason,
-      );
-      if (error instanceof UnsealRefused || error instanceof BootRefused) return error;
-      throw new Error("was not refused", { cause: error });
-    };
     const genesis = { allowGenesis: true };
     const backup = (): string => join(machine.disk, "backup");
 
     test("for another release key has the same keys, and the old key's approvals open nothing any more", async () => {
-      const keys = await keysOf(await start("v1", old.policy("v1"), genesis));
+      const keys = await identityOf(await start("v1", old.policy("v1"), genesis));
       await copyFile(machine.statePath, backup());
       const moved = await move("v2", old.policy("v1", "v2"), next.policy("v2"));
-      expect([moved.resealed, await keysOf(moved)]).toEqual([true, keys]);
+      expect([moved.resealed, await identityOf(moved)]).toEqual([true, keys]);
 
       // The same image again, and then one that knows the new key alone.
       const again = await move("v2", old.policy("v1", "v2"), next.policy("v2"));
-      expect([again.resealed, await keysOf(again)]).toEqual([false, keys]);
-      expect(await keysOf(await start("v3", next.policy("v2", "v3")))).toBe(keys);
+      expect([again.resealed, await identityOf(again)]).toEqual([false, keys]);
+      expect(await identityOf(await start("v3", next.policy("v2", "v3")))).toBe(keys);
 
       // Whoever has the old key: code of their own, and the disk as it is now, or as it was on a backup.
       expect(await refusalOf(start("evil", old.policy("v1", "v2", "evil")))).toMatchObject({ refusal: "APPROVAL" });
@@ -89,16 +79,16 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, reseal", process.env))(
       }
       await createStateFile(machine.statePath).read();
       await wholeFiles(systemSteps).replace(machine.statePath, newest);
-      expect(await keysOf(await start("v3", next.policy("v3")))).toBe(keys);
+      expect(await identityOf(await start("v3", next.policy("v3")))).toBe(keys);
     });
 
     test("is not, where the new key has not approved the release that does it: the old seal is as good as before", async () => {
-      const keys = await keysOf(await start("v1", old.policy("v1"), genesis));
+      const keys = await identityOf(await start("v1", old.policy("v1"), genesis));
       const before = await readFile(machine.statePath, "utf8");
       const refusal = await refusalOf(move("v2", old.policy("v2"), next.policy("v3")));
       expect(refusal).toMatchObject({ refusal: "MEASUREMENT" });
       expect(await readFile(machine.statePath, "utf8")).toBe(before);
-      expect(await keysOf(await start("v1", old.policy("v1")))).toBe(keys);
+      expect(await identityOf(await start("v1", old.policy("v1")))).toBe(keys);
     });
 
     test("is not by a release that the old key has not approved, whatever the new one says", async () => {
@@ -122,13 +112,13 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, reseal", process.env))(
 
     test("goes from exact PCRs to a release key, by the code that they are of", async () => {
       const exact = exactPcrs([CODE_PCR]);
-      const keys = await keysOf(await start("v1", exact, genesis));
+      const keys = await identityOf(await start("v1", exact, genesis));
       await copyFile(machine.statePath, backup());
       // Without these settings nothing is guessed.
       expect((await refusalOf(start("v1", next.policy("v1")))).message).toContain('sealed by "tpm2-pcr"');
       const moved = await move("v1", exact, next.policy("v1", "v2"));
-      expect([moved.resealed, await keysOf(moved)]).toEqual([true, keys]);
-      expect(await keysOf(await start("v2", next.policy("v2")))).toBe(keys);
+      expect([moved.resealed, await identityOf(moved)]).toEqual([true, keys]);
+      expect(await identityOf(await start("v2", next.policy("v2")))).toBe(keys);
       await copyFile(backup(), machine.statePath);
       expect((await refusalOf(start("v1", exact))).message).toContain("restore the newest state file");
     });
@@ -136,7 +126,7 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, reseal", process.env))(
     test("begins with the new key on a machine that has no master secret yet", async () => {
       const begun = await move("v1", old.policy("v1"), next.policy("v1"), genesis);
       expect([begun.how, begun.resealed]).toEqual(["genesis", false]);
-      expect(await keysOf(await start("v1", next.policy("v1")))).toBe(await keysOf(begun));
+      expect(await identityOf(await start("v1", next.policy("v1")))).toBe(await identityOf(begun));
     });
 
     test.each([
@@ -144,7 +134,7 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, reseal", process.env))(
       [", the first time by a process that ended before the older blob was void", true],
     ])("twice in a row leaves neither of the older blobs%s", async (_how, ends) => {
       const third = testRelease();
-      const keys = await keysOf(await start("v1", old.policy("v1"), genesis));
+      const keys = await identityOf(await start("v1", old.policy("v1"), genesis));
       await copyFile(machine.statePath, backup());
       tpm = await machine.power("v1");
       const parts = {
@@ -158,7 +148,7 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, reseal", process.env))(
       const between = join(machine.disk, "between");
       await copyFile(machine.statePath, between);
       const last = await move("v1", next.policy("v1"), third.policy("v1"));
-      expect(await keysOf(last)).toBe(keys);
+      expect(await identityOf(last)).toBe(keys);
       for (const [copy, policy] of [
         [backup(), old.policy("v1")],
         [between, next.policy("v1")],
@@ -178,7 +168,7 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, reseal", process.env))(
     });
 
     test("opens after a process that ended at any step, and the older blob is void in the end", async () => {
-      const keys = await keysOf(await start("v1", old.policy("v1"), genesis));
+      const keys = await identityOf(await start("v1", old.policy("v1"), genesis));
       const origin = await readFile(machine.statePath, "utf8");
       const steps: string[] = [];
       for (let at = 0; ; at++) {
@@ -239,8 +229,8 @@ describe.skipIf(!hasSwtpm("services/keys/backends/tee, reseal", process.env))(
         if (died === undefined) steps.push(ended ?? "");
 
         const after = await move("v1", from.policy("v1"), to.policy("v1"));
-        expect(await keysOf(after)).toBe(keys);
-        expect(await keysOf(await start("v1", to.policy("v1")))).toBe(keys);
+        expect(await identityOf(after)).toBe(keys);
+        expect(await identityOf(await start("v1", to.policy("v1")))).toBe(keys);
         expect(await refusalOf(start("v1", from.policy("v1")))).toMatchObject({ refusal: "APPROVAL" });
         const now = await readFile(machine.statePath, "utf8");
         for (const older of [before, origin]) {

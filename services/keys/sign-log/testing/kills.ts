@@ -8,7 +8,7 @@ import { systemClock } from "@agentkeys/lib/clock";
 import { systemRandom } from "@agentkeys/lib/random";
 import { EMPTY_ROOT, leafHash, verifyConsistency, verifyInclusion } from "@agentkeys/lib/tlog";
 
-import { builtProgram } from "../../backends/tee/testing/built-program.ts";
+import { builtProgram } from "../../testing/built-program.ts";
 import { type JournalFile, openLogFolder } from "../log-files.ts";
 import type { MerkleSignLog } from "../merkle-log.ts";
 import { openMerkleSignLog } from "../open-merkle-log.ts";

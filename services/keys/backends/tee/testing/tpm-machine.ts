@@ -8,10 +8,13 @@ import { systemRandom } from "@agentkeys/lib/random";
 import { type Approval, approve, extendedPcr, extendPcr, type Tpm } from "@agentkeys/lib/tpm2";
 import { startTestTpm, type TestTpm } from "@agentkeys/lib/tpm2/testing/swtpm";
 
-import type { BootParts } from "../genesis.ts";
+import { BootRefused } from "../boot-decision.ts";
+import type { Booted, BootParts } from "../genesis.ts";
 import { nvCounters } from "../nv.ts";
+import { deriveFor } from "../root-key.ts";
 import { releaseKey, type ReleaseKeyPolicy, type SealPolicy } from "../seal-policy.ts";
 import { movingVault, sealedVault } from "../sealed-vault.ts";
+import { UnsealRefused } from "../sealer.ts";
 import { createStateFile } from "../state-file.ts";
 import { tpmRandom } from "../tpm-random.ts";
 import { tpm2Sealer } from "../tpm2-sealer.ts";
@@ -55,6 +58,21 @@ export async function startTpmMachine(): Promise<TpmMachine> {
       await rm(disk, { recursive: true, force: true });
     },
   };
+}
+
+/** Which worker it is, in hex: the same as long as its master secret is. */
+export async function identityOf({ key }: Booted): Promise<string> {
+  return (await deriveFor(key, "identity")).toString("hex");
+}
+
+/** The refusal that it ends with; anything else is thrown. */
+export async function refusalOf(work: Promise<unknown>): Promise<UnsealRefused | BootRefused> {
+  const error: unknown = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (error instanceof UnsealRefused || error instanceof BootRefused) return error;
+  throw new Error("was not refused", { cause: error });
 }
 
 /** What a release is measured as. */
